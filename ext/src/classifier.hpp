@@ -1,0 +1,66 @@
+// A classifier: a picture and boxes in, the best classes of each box out.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "detector.hpp"
+#include "image_input.hpp"
+#include "model.hpp"
+#include "preprocess.hpp"
+
+namespace zpipe {
+
+enum class Crop {
+    stretch,   // the box as it is
+    square,    // widened to a square as far as the image allows
+    letterbox, // the box, aspect kept, padded
+};
+
+// What the model's output holds.
+enum class Output { automatic, logits, probabilities, sigmoid };
+
+const char* output_name(Output output) noexcept;
+
+struct ClassifyOptions {
+    std::optional<std::pair<int, int>> size; // width, height
+    PixelOverrides pixels;
+    Crop crop = Crop::stretch;
+    float margin = 0; // each side of a box moves out by this part of its width (height)
+    Output output = Output::automatic;
+    int top_k = 1;
+    float threshold = 0;
+    int batch = 32; // most crops in one run
+};
+
+struct Box {
+    float x, y, w, h;
+};
+
+// Rows of top_k entries, by falling confidence; label_id -1 where a row has no more.
+struct ClassRows {
+    int per_row = 0;
+    std::vector<int32_t> label_ids;
+    std::vector<float> confidences;
+};
+
+// Anything that classifies. Thread-safe; calls wait for each other.
+class Classifier {
+  public:
+    virtual ~Classifier() = default;
+    virtual ClassRows classify(const Image& image, const std::vector<Box>& boxes) = 0;
+    virtual int classes() const = 0; // -1: unknown
+    virtual const ModelInfo& info() const = 0;
+    virtual Description describe() const = 0;
+};
+
+// Compiles the model (for any number of crops, where it allows that) and settles what its output is.
+std::unique_ptr<Classifier> open_classifier(std::unique_ptr<Model> model, const ClassifyOptions& options);
+
+// The whole pixels of a box with its margin, inside the image; at least one pixel.
+Region crop_region(const Box& box, Crop crop, float margin, int width, int height);
+
+} // namespace zpipe

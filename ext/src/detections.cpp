@@ -1,0 +1,72 @@
+#include "detections.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace zpipe {
+
+Thresholds::Thresholds(std::vector<float> per_class, float other)
+    : per_class_(std::move(per_class)), other_(other), lowest_(other) {
+    for (const float threshold : per_class_) {
+        lowest_ = std::min(lowest_, threshold);
+    }
+}
+
+float overlap(const Detection& a, const Detection& b) {
+    const float width = std::min(a.right, b.right) - std::max(a.left, b.left);
+    const float height = std::min(a.bottom, b.bottom) - std::max(a.top, b.top);
+    if (width <= 0 || height <= 0) {
+        return 0;
+    }
+    const float both = width * height;
+    const float either = (a.right - a.left) * (a.bottom - a.top) + (b.right - b.left) * (b.bottom - b.top) - both;
+    return either > 0 ? both / either : 0;
+}
+
+namespace {
+void sort_by_confidence(std::vector<Detection>& detections) {
+    std::stable_sort(detections.begin(), detections.end(),
+                     [](const Detection& a, const Detection& b) { return a.confidence > b.confidence; });
+}
+} // namespace
+
+void suppress(std::vector<Detection>& detections, float iou, bool class_agnostic, size_t limit) {
+    sort_by_confidence(detections);
+    size_t kept = 0; // the kept ones move to the front
+    for (size_t i = 0; i < detections.size() && kept < limit; ++i) {
+        const Detection candidate = detections[i];
+        const bool hidden = std::any_of(detections.begin(), detections.begin() + kept, [&](const Detection& better) {
+            return (class_agnostic || better.label_id == candidate.label_id) && overlap(better, candidate) > iou;
+        });
+        if (!hidden) {
+            detections[kept++] = candidate;
+        }
+    }
+    detections.resize(kept);
+}
+
+void keep_best(std::vector<Detection>& detections, size_t limit) {
+    sort_by_confidence(detections);
+    detections.resize(std::min(detections.size(), limit));
+}
+
+void to_image(std::vector<Detection>& detections, const Placement& placement, int width, int height) {
+    const auto inside = [](float value, int side) { return std::clamp(value, 0.0f, static_cast<float>(side)); };
+    size_t kept = 0;
+    for (Detection d : detections) {
+        const float sum = d.left + d.top + d.right + d.bottom + d.confidence;
+        if (!std::isfinite(sum)) {
+            continue;
+        }
+        d.left = inside(placement.image_x(d.left), width);
+        d.top = inside(placement.image_y(d.top), height);
+        d.right = inside(placement.image_x(d.right), width);
+        d.bottom = inside(placement.image_y(d.bottom), height);
+        if (d.right > d.left && d.bottom > d.top) {
+            detections[kept++] = d;
+        }
+    }
+    detections.resize(kept);
+}
+
+} // namespace zpipe

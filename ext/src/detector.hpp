@@ -1,0 +1,53 @@
+// A detector: picture in, boxes out.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "detections.hpp"
+#include "formats.hpp"
+#include "image_input.hpp"
+#include "model.hpp"
+#include "preprocess.hpp"
+
+namespace zpipe {
+
+// What the config may say about pixels; what it leaves open comes from the format.
+struct PixelOverrides {
+    std::optional<Color> color;
+    std::optional<std::array<float, 3>> mean;
+    std::optional<std::array<float, 3>> scale;
+
+    PixelRule apply(PixelRule rule, int channels) const;
+};
+
+struct DetectOptions {
+    std::string format = "auto";
+    std::optional<std::pair<int, int>> size; // width, height
+    PixelOverrides pixels;
+    float iou = 0.45f;
+    size_t max_objects = 300;
+    bool class_agnostic = false;
+};
+
+// Anything that detects. Thread-safe; calls wait for each other.
+class Detector {
+  public:
+    virtual ~Detector() = default;
+    // Boxes in image pixels, clipped, by falling confidence.
+    virtual std::vector<Detection> detect(const Image& image) = 0;
+    virtual void set_thresholds(Thresholds thresholds) = 0;
+    virtual int classes() const = 0; // -1: unknown
+    virtual const ModelInfo& info() const = 0;
+    virtual Description describe() const = 0;
+};
+
+// Compiles the model for one picture at a time and settles its format.
+std::unique_ptr<Detector> open_detector(std::unique_ptr<Model> model, const DetectOptions& options);
+
+} // namespace zpipe

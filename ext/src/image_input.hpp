@@ -1,0 +1,30 @@
+// Which input of a model takes the picture, and in which memory order.
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include "model.hpp"
+#include "preprocess.hpp"
+
+namespace zpipe {
+
+struct ImageInput {
+    size_t index = 0;
+    InputPlan plan;      // width and height are 0 where the model leaves them open
+    bool batched = true; // has a leading batch dimension
+    bool any_batch = false;
+
+    // The tensor shape for a number of pictures; -1 for an open number.
+    Shape shape(int64_t pictures) const;
+};
+
+// Throws when no input, or more than one, looks like a picture, or when `size` (width, height) contradicts a fixed one.
+// An open size is taken from `size`, else from the exporter's metadata, else it is an error that asks for it.
+ImageInput find_image_input(const ModelInfo& info, const std::optional<std::pair<int, int>>& size);
+
+// The input shapes to compile for: the picture's as planned, all others as the model has them, their batch as the
+// picture's.
+std::vector<Shape> input_shapes(const ModelInfo& info, const ImageInput& image, int64_t pictures);
+
+} // namespace zpipe

@@ -1,0 +1,46 @@
+"""zpipe: images through a detector and a classifier, in a ZeroMQ pipeline of worker processes.
+
+    with zpipe.up("config.yaml") as run:
+        for result in run.results():
+            ...
+
+    for result in zpipe.subscribe("tcp://127.0.0.1:5560"):
+        ...
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zpipe.client import Run, Subscription, subscribe, up
+    from zpipe.errors import ZpipeError
+    from zpipe.messages import Classification, Detection, Eos, Failure, Object, Resolution, Result
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Classification",
+    "Detection",
+    "Eos",
+    "Failure",
+    "Object",
+    "Resolution",
+    "Result",
+    "Run",
+    "Subscription",
+    "ZpipeError",
+    "__version__",
+    "subscribe",
+    "up",
+]
+
+_HOMES = {"client": {"Run", "Subscription", "subscribe", "up"}, "errors": {"ZpipeError"}}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: a worker that needs none of this must not wait for it (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'zpipe' has no attribute {name!r}")
+    from importlib import import_module
+
+    home = next((home for home, names in _HOMES.items() if name in names), "messages")
+    return getattr(import_module(f"zpipe.{home}"), name)

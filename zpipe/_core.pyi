@@ -1,0 +1,98 @@
+"""The C++ core of zpipe: pixels and numbers. Every call releases the GIL; every error is a CoreError.
+
+Images are uint8 BGR arrays (height, width, 3) of any strides and are not copied. Boxes are float32 (n, 4):
+x, y, w, h in image pixels.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Triple = tuple[float, float, float]
+
+class CoreError(RuntimeError):
+    status: str
+    """The names in ext/src/status.cpp."""
+
+class Model:
+    """A file that was read; a Detector or Classifier takes it over."""
+
+    @property
+    def metadata(self) -> dict[str, str]: ...
+
+def read_openvino(
+    file: str, *, device: str = ..., precision: str = ..., threads: int = ..., cache_dir: str = ...
+) -> Model: ...
+
+class Detector:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        format: str = ...,  # noqa: A002
+        size: tuple[int, int] | None = ...,
+        color: str = ...,
+        mean: Triple | None = ...,
+        scale: Triple | None = ...,
+        iou: float = ...,
+        max_objects: int = ...,
+        class_agnostic: bool = ...,
+    ) -> None: ...
+    @property
+    def classes(self) -> int:
+        """-1: unknown."""
+
+    def set_thresholds(self, per_class: list[float], other: float) -> None: ...
+    def detect(
+        self, image: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]: ...
+    def describe(self) -> dict[str, object]: ...
+
+class Classifier:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        output: str = ...,
+        size: tuple[int, int] | None = ...,
+        color: str = ...,
+        mean: Triple | None = ...,
+        scale: Triple | None = ...,
+        resize: str = ...,
+        margin: float = ...,
+        top_k: int = ...,
+        threshold: float = ...,
+        batch: int = ...,
+    ) -> None: ...
+    @property
+    def classes(self) -> int:
+        """-1: unknown."""
+
+    def classify(
+        self, image: NDArray[np.uint8], boxes: ArrayLike
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
+    def describe(self) -> dict[str, object]: ...
+
+def preprocess(
+    image: NDArray[np.uint8],
+    *,
+    width: int,
+    height: int,
+    color: str = ...,
+    fit: str = ...,
+    mean: Triple | None = ...,
+    scale: Triple | None = ...,
+    layout: str = ...,
+    region: tuple[int, int, int, int] | None = ...,
+) -> tuple[NDArray[np.float32], tuple[float, float, float, float, float, float]]:
+    """The tensor (channels, height, width) and left, top, scale_x, scale_y, origin_x, origin_y."""
+
+def suppress(
+    boxes: ArrayLike,
+    confidences: ArrayLike,
+    label_ids: ArrayLike,
+    *,
+    iou: float,
+    class_agnostic: bool = ...,
+    limit: int = ...,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    """Non-maximum suppression of boxes."""

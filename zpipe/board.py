@@ -1,0 +1,116 @@
+"""The board: where each worker shows its heartbeat and what it is working on.
+
+One row of shared memory per living worker, written by the worker's own work loop, read by the supervisor. A
+row survives its writer, so after a crash it still names the frame that was in work, exactly: the frame to blame.
+A message could not say that; the last ones of a crashing process never leave its socket. And it costs the worker
+half a microsecond a frame and the broker nothing.
+
+A row is eight 64-bit words: state, stream, seq, since_ns (when it began this frame), beat_ns (its last sign of
+life), done (frames), busy_ns (time in work, all frames), subscribers (sink only). Times are CLOCK_MONOTONIC,
+which all processes of a machine share.
+"""
+
+import mmap
+import os
+import struct
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROWS = 1024
+"""Most workers alive at once; a row is used again when its worker is reaped. 64 KiB."""
+
+STARTING, IDLE, BUSY = 0, 1, 2
+
+_ROW = struct.Struct("8Q")
+_WORK = struct.Struct("5Q")
+_DONE = struct.Struct("2Q")
+_WORD = struct.Struct("Q")
+_now = time.monotonic_ns
+
+
+class Row(NamedTuple):
+    """A worker's row as read; `working` is the frame in work."""
+
+    state: int
+    stream: int
+    seq: int
+    since_ns: int
+    beat_ns: int
+    done: int
+    busy_ns: int
+    subscribers: int
+
+    @property
+    def working(self) -> tuple[int, int] | None:
+        """The frame that it works on (or worked on when it died), if any."""
+        return (self.stream, self.seq) if self.state == BUSY else None
+
+    def silent_s(self, now_ns: int) -> float:
+        """For how long it has been on one frame, or without a sign of life, in seconds."""
+        return (now_ns - (self.since_ns if self.state == BUSY else self.beat_ns)) / 1e9
+
+
+class Board:
+    """All rows; the supervisor's side. Creates the file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._memory = _map(folder, os.O_CREAT)
+
+    def clear(self, row: int) -> None:
+        """Prepare a row for a worker that is being started."""
+        _ROW.pack_into(self._memory, row * _ROW.size, STARTING, 0, 0, 0, _now(), 0, 0, 0)
+
+    def read(self, row: int) -> Row:
+        """The row as it stands; a row of a dead worker stands until it is cleared."""
+        return Row._make(_ROW.unpack_from(self._memory, row * _ROW.size))
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._memory.close()
+
+
+class Heart:
+    """One worker's own row."""
+
+    def __init__(self, folder: Path, row: int) -> None:
+        self._memory = _map(folder, 0)
+        self._at = row * _ROW.size
+        self._since_ns = 0
+        self._done = 0
+        self._busy_ns = 0
+
+    def beat(self) -> None:
+        """Alive and waiting for work."""
+        _WORK.pack_into(self._memory, self._at, IDLE, 0, 0, 0, _now())
+
+    def busy(self, stream: int, seq: int) -> None:
+        """Beginning with this frame. MUST come before anything of the frame is touched."""
+        self._since_ns = now = _now()
+        _WORK.pack_into(self._memory, self._at, BUSY, stream, seq, now, now)
+
+    def idle(self) -> None:
+        """Done with the frame and its output handed to the link."""
+        now = _now()
+        self._done += 1
+        self._busy_ns += now - self._since_ns
+        _DONE.pack_into(self._memory, self._at + 40, self._done, self._busy_ns)
+        _WORK.pack_into(self._memory, self._at, IDLE, 0, 0, 0, now)
+
+    def subscribers(self, count: int) -> None:
+        """How many subscribers the sink has."""
+        _WORD.pack_into(self._memory, self._at + 56, count)
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._memory.close()
+
+
+def _map(folder: Path, flags: int) -> mmap.mmap:
+    file = os.open(folder / "board", os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    try:
+        if flags & os.O_CREAT:
+            os.posix_fallocate(file, 0, ROWS * _ROW.size)
+        return mmap.mmap(file, ROWS * _ROW.size)
+    finally:
+        os.close(file)

@@ -1,0 +1,449 @@
+"""The broker: turns what arrives into the ledger's events and performs the ledger's actions.
+
+One thread, one poll: the inbox, the control socket, the workers' logs, signals (a child has died, Ctrl-C). Nothing
+here waits for anything else, and what is periodic (progress, hung workers, the balance) happens on a tick.
+
+    inbox ──▶ wire ──▶ flow.Ledger ──▶ actions ──▶ link
+    deaths ─────────────────┘  ▲
+    supervisor ◀── wanted counts (config, `zpipe scale`, balance)
+"""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import zmq
+
+from zpipe import balance, flow, messages, quarantine, wire
+from zpipe import config as configs
+from zpipe.board import Board
+from zpipe.config import Config
+from zpipe.control import Control, Request
+from zpipe.errors import ConfigError, RunFailed, ZpipeError
+from zpipe.flow import Ledger
+from zpipe.frames import Store
+from zpipe.link import Links
+from zpipe.resume import open_results
+from zpipe.run_folder import RunFolder
+from zpipe.status import Meter, status_of
+from zpipe.supervisor import Death, Group, Supervisor, Worker
+
+TICK_S = 0.2
+JOIN_MS = 5
+STOP_S = 5.0
+"""How long workers may take to end after the last result. They are idle then; the sink may linger as configured."""
+
+log = logging.getLogger(__name__)
+
+
+class Broker:
+    """A run of a pipeline. `report` is called on each tick with the broker itself, for a progress display."""
+
+    def __init__(
+        self,
+        config: Config,
+        config_folder: Path,
+        resume: bool = False,
+        overwrite: bool = False,
+        report: Callable[["Broker"], None] = lambda broker: None,
+    ) -> None:
+        self.config = config
+        self.state = "starting"
+        self.publish = ""
+        self.history = ""
+        self.began = time.monotonic()
+        self.totals: list[int | None] = [None for _ in config.ingest]
+        self.skipped = [0 for _ in config.ingest]
+        self._report = report
+        self._models = config_folder
+        self._joining: list[Worker] = []
+        self._interrupts = 0
+        self._failure: RunFailed | None = None
+        self._deadline = float("inf")
+        self._subscribers: int | None = None
+        self._deaths: dict[tuple[int, int], str] = {}
+        self._results = open_results(config, resume, overwrite)
+        self.run_id = self._results.run or secrets.token_hex(8)
+        self._folder = RunFolder(config.name)
+        path = self._folder.path
+        (path / "config.json").write_bytes(configs.dump(config))
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.links = Links(self._context, path)
+        self._control = Control(
+            self._context, path, {"status": self._tell_status, "scale": self._scale, "stop": self._stop}
+        )
+        self._board = Board(path)
+        self.store = Store(path)
+        self.supervisor = Supervisor(path, self.links, self._board, self._orders)
+        self.stages = self._make_groups()
+        self.ledger = self._make_ledger(config)
+        self.meter = Meter()
+        self._poller = zmq.Poller()
+        self._wakeup = _SignalPipe()
+        for item in (self.links.inbox, self._control.socket, self.supervisor.log_events, self._wakeup.fileno()):
+            self._poller.register(item, zmq.POLLIN)
+
+    # ---- the loop -----------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run until every stream's end is published, or RunFailed."""
+        with self._wakeup:
+            next_tick = 0.0
+            while self.supervisor.alive or not self._over:
+                now = time.monotonic()
+                if now >= next_tick:
+                    self._tick(now)
+                    next_tick = now + TICK_S
+                wait_ms = JOIN_MS if self._joining else max(1, int((next_tick - now) * 1000))
+                self._turn(dict(self._poller.poll(wait_ms)))
+        self.state = "done"
+        self._report(self)
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """End every process and remove all that the run has left on the machine; closing twice is harmless."""
+        self.supervisor.close()
+        self.links.close()
+        self._control.close()
+        self.store.close()
+        self._board.close()
+        self._results.close()
+        self._folder.close()
+        self._context.term()
+        self._wakeup.close()
+
+    def _turn(self, ready: dict[Any, int]) -> None:
+        if self.links.inbox in ready:
+            self._take_messages()
+        for worker in list(self._joining):
+            self._join(worker)
+        if self._wakeup.fileno() in ready:
+            self._interrupts += self._wakeup.read()
+            if self._interrupts:
+                self._interrupted()
+            self._take_deaths()
+        if self.supervisor.log_events in ready:
+            self.supervisor.read_logs()
+        if self._control.socket in ready:
+            self._control.answer()
+        if self.ledger.finished and self.state not in ("stopping", "done"):
+            self._finish()
+
+    def _tick(self, now: float) -> None:
+        self._take_deaths()
+        self.supervisor.kill_hung(time.monotonic_ns())
+        if self.state in ("starting", "waiting", "running", "draining"):
+            self._keep_counts(now)
+        elif self.state == "stopping":
+            self._keep_sink(now)
+        self._report(self)
+
+    # ---- messages and actions -----------------------------------------------------------------------------
+
+    def _take_messages(self) -> None:
+        for message in self.links.receive():
+            self._perform(self._event(message))
+
+    def _event(self, message: wire.FromWorker) -> Sequence[flow.Action]:
+        """The ledger's event for a message."""
+        ledger = self.ledger
+        match message:
+            case wire.Output(worker, stream, seq, failed, body):
+                return ledger.output(worker, stream, seq, body, failed)
+            case wire.Published(worker, stream, seq) if stream < len(ledger.streams):
+                return ledger.published(worker, stream, seq)
+            case wire.Read(worker, seq, slot, encoded_bytes, failed, body):
+                return ledger.read(worker, seq, slot, encoded_bytes, body, failed)
+            case wire.Closed(worker, stream) if stream < len(ledger.streams):
+                return ledger.closed(worker, stream)
+            case _:
+                self._news(message)
+                return ()
+
+    def _news(self, message: wire.FromWorker) -> None:
+        """What a worker says of itself."""
+        worker = self.supervisor.find(message.worker)
+        if worker is None:
+            return
+        match message:
+            case wire.Ready(total=total):
+                if worker.group.role == "ingest":
+                    self.totals[worker.group.stage] = total
+                self._joining.append(worker)
+            case wire.Bound(publish=publish, history=history):
+                self.publish, self.history = publish, history
+                self.state = "waiting" if self.state == "starting" else self.state
+                self._report(self)
+            case wire.End(skipped=skipped, drained=drained):
+                self.skipped[worker.group.stage] = skipped
+                worker.group.wanted = 0
+                self._perform(self.ledger.end(worker.number, drained))
+            case wire.Refused(reason=reason, exit_code=exit_code):
+                self._fail(RunFailed(f"{worker.name}: {reason}", exit_code))
+
+    def _join(self, worker: Worker) -> None:
+        """A ready worker takes part once its socket is connected (its own say-so may be faster)."""
+        if self.supervisor.find(worker.number) is not worker:
+            self._joining.remove(worker)
+        elif self.links.connected(worker.number):
+            self._joining.remove(worker)
+            self.supervisor.ready(worker)
+            if worker.group.role == "ingest":
+                self._perform(self.ledger.join_ingest(worker.number, worker.group.stage))
+            else:
+                self._perform(self.ledger.join(worker.number, worker.group.stage))
+            if self.state == "stopping":
+                self.links.send(worker.number, wire.Stop())
+            elif self.ledger.started and self.state == "waiting":
+                self.state = "running"
+                self.began = time.monotonic()
+
+    def _perform(self, actions: Sequence[flow.Action]) -> None:
+        for action in actions:
+            match action:
+                case flow.Send(worker, frame):
+                    work = wire.Work(
+                        frame.stream, frame.seq, frame.slot, frame.encoded_bytes, frame.attempts, frame.body
+                    )
+                    self.links.send(worker, work)
+                case flow.Grant(worker, slots):
+                    self.links.send(worker, wire.Grant(slots))
+                case flow.Close(worker, stream, total):
+                    self.links.send(worker, wire.Close(stream, total, self.ledger.streams[stream].drained))
+                case flow.Dismiss(worker):
+                    self.links.send(worker, wire.Stop())
+                case flow.Condemn(frame, stage):
+                    self._condemn(frame, stage)
+
+    def _condemn(self, frame: flow.Frame, stage: int) -> None:
+        """The frame has killed its workers too often: it becomes a failed result, its picture goes to quarantine."""
+        group = self.stages[stage]
+        result = messages.unpack(frame.body)
+        reason = self._deaths.pop((frame.stream, frame.seq), "its worker died")
+        messages.fail(result, group.name, f"{frame.attempts} attempts: {reason}")
+        frame.body = messages.pack(result)
+        try:
+            slot = self.store.slot(frame.slot, frame.encoded_bytes)
+            path = quarantine.keep(Path(self.config.sink.results).parent / "quarantine", result, slot)
+            log.warning("frame.failed stream=%s seq=%d kept=%s", result.stream, result.seq, path)
+        except OSError as error:
+            log.warning("frame.failed stream=%s seq=%d kept=no (%s)", result.stream, result.seq, error)
+
+    # ---- workers ------------------------------------------------------------------------------------------
+
+    def _take_deaths(self) -> None:
+        for death in self.supervisor.reap(time.monotonic()):
+            # What it sent before it died is still on its way in: the outputs in there are good, so they come first.
+            self._take_messages()
+            self._lose(death)
+
+    def _lose(self, death: Death) -> None:
+        worker, working = death.worker, death.row.working
+        if working is not None:
+            tail = list(worker.process.tail)[-5:]
+            self._deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
+        if worker.group.role == "sink":
+            self._subscribers = death.row.subscribers
+            if death.exit_code == 0:
+                worker.group.wanted = 0
+        self._perform(self.ledger.lost(worker.number, working))
+        try:
+            self.supervisor.bury(death, time.monotonic())
+        except RunFailed as error:
+            self._fail(error)
+        if self.state not in ("stopping", "done"):
+            self._keep_counts(time.monotonic())
+
+    def _keep_counts(self, now: float) -> None:
+        for worker in self.supervisor.reconcile(now):
+            worker.retiring = True
+            self._perform(self.ledger.retire(worker.number))
+
+    def _keep_sink(self, now: float) -> None:
+        """While stopping only the sink is replaced: subscribers may still be catching up. Who does not end is killed."""
+        if now > self._deadline:
+            for worker, _ in list(self.supervisor.rows()):
+                worker.group.wanted = 0
+                self.supervisor.kill(worker.number)
+        else:
+            self.supervisor.reconcile(now)
+
+    def _orders(self, group: Group) -> list[str]:
+        """The arguments of a new worker of the group."""
+        match group.role:
+            case "ingest":
+                stream = self.ledger.streams[group.stage]
+                start = stream.read + 1
+                orders = [f"--start={start}"]
+                if self.ledger.condemned(group.stage):
+                    reason = self._deaths.get((group.stage, start), "ingest died")
+                    orders.append(f"--condemned={stream.attempts - 1} attempts: {reason}")
+                return orders
+            case "sink":
+                published = ",".join(str(stream.published) for stream in self.ledger.streams)
+                orders = [f"--run={self.run_id}", f"--published={published}"]
+                if self.publish:
+                    orders += ["--endpoints", self.publish, self.history]
+                return orders if self._subscribers is None else [*orders, f"--rejoin={self._subscribers}"]
+            case _:
+                entry = self.config.detect if group.role == "detect" else self.config.classifiers[group.stage - 1]
+                counts = [stage.wanted for stage in self.stages]
+                threads = balance.threads(entry.threads, counts, balance.cores())
+                return [f"--threads={threads}", f"--models={self._models}", f"--cache={cache_folder()}"]
+
+    # ---- stopping -----------------------------------------------------------------------------------------
+
+    def _interrupted(self) -> None:
+        """Ctrl-C: drain. A second one: stop at once."""
+        if self._interrupts >= 2:
+            self._fail(RunFailed("stopped before its end (continue with --resume)", exit_code=1))
+        elif self.state not in ("draining", "stopping", "done"):
+            log.info("pipeline.draining (press Ctrl-C again to stop at once)")
+            self._drain()
+
+    def _drain(self) -> None:
+        self.state = "draining"
+        for group in self.supervisor.groups:
+            if group.role == "ingest":
+                group.wanted = 0
+        self._perform(self.ledger.drain())
+
+    def _finish(self) -> None:
+        """Everything is published: let all workers end."""
+        self.state = "stopping"
+        self._deadline = time.monotonic() + STOP_S + self.config.sink.linger_s
+        for group in self.supervisor.groups:
+            if group.role != "sink":
+                group.wanted = 0
+        for worker, _ in list(self.supervisor.rows()):
+            if worker.ready:
+                worker.retiring = worker.group.role != "sink"
+                self.links.send(worker.number, wire.Stop())
+            elif worker.group.role != "sink":
+                worker.retiring = True
+                self.supervisor.kill(worker.number)
+
+    def _fail(self, error: RunFailed) -> None:
+        """Stop at once; the first error is the run's."""
+        if self._failure is None:
+            self._failure = error
+        self.state = "stopping"
+        self._deadline = 0.0
+        for worker, _ in list(self.supervisor.rows()):
+            worker.retiring = True
+            worker.group.wanted = 0
+            self.supervisor.kill(worker.number)
+
+    @property
+    def _over(self) -> bool:
+        return self.state == "stopping" and not any(group.wanted for group in self.supervisor.groups)
+
+    # ---- commands -----------------------------------------------------------------------------------------
+
+    def _tell_status(self, request: Request) -> Any:
+        return status_of(self)
+
+    def _scale(self, request: Request) -> Any:
+        groups = {group.name: group for group in self.stages[:-1]}
+        for stage, count in request.counts.items():
+            if stage not in groups:
+                raise ZpipeError(f"no stage {stage!r}: this pipeline has {', '.join(groups)}")
+            if not 1 <= count <= 256:
+                raise ZpipeError(f"{stage}={count}: a stage has 1 to 256 workers")
+        for stage, count in request.counts.items():
+            groups[stage].wanted = count
+        self._keep_counts(time.monotonic())
+        return {name: group.wanted for name, group in groups.items()}
+
+    def _stop(self, request: Request) -> Any:
+        if self.state not in ("draining", "stopping", "done"):
+            self._drain()
+        return self.state
+
+    # ---- making it ----------------------------------------------------------------------------------------
+
+    def _make_groups(self) -> list[Group]:
+        """The supervisor's groups, sink and models first; returns those of the stages, in chain order, then the sink's."""
+        config, cores = self.config, balance.cores()
+        first = balance.first_count(config.detect.count, cores)
+        stages = [Group("detect", "detect", 0, first, config.detect.timeout_s)]
+        for entry in config.classifiers:
+            count = balance.first_count(entry.count, cores)
+            stages.append(Group("classify", entry.name, len(stages), count, entry.timeout_s))
+        sink = Group("sink", "sink", len(stages), 1, config.sink.timeout_s, single=True)
+        self.supervisor.groups = [sink, *stages]
+        for number, entry_ in enumerate(config.ingest):
+            name = f"ingest-{entry_.stream}"
+            self.supervisor.groups.append(Group("ingest", name, number, 1, entry_.timeout_s, single=True))
+        return [*stages, sink]
+
+    def _make_ledger(self, config: Config) -> Ledger:
+        models, streams = self.stages[:-1], len(config.ingest)
+        slots = config.frames.in_flight
+        if isinstance(slots, str):
+            slots = flow.slots_for([group.wanted for group in models], streams)
+        if slots < streams:
+            raise ConfigError(f"frames.in_flight is {slots}: each of the {streams} streams needs at least one")
+        ledger = Ledger(len(models), streams, slots, config.max_attempts)
+        for number, entry in enumerate(config.ingest):
+            account = self._results.stream(str(entry.stream))
+            ledger.resume(number, account.seq, account.ok, account.failed, account.closed)
+            if account.closed:
+                next(g for g in self.supervisor.groups if g.role == "ingest" and g.stage == number).wanted = 0
+        return ledger
+
+
+class _SignalPipe:
+    """Signals as something to poll: a child has died, Ctrl-C, SIGTERM. Restores the handlers on leaving."""
+
+    SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self._ours, self._pythons = socket.socketpair()
+        for end in (self._ours, self._pythons):
+            end.setblocking(False)
+        self._before: dict[signal.Signals, Any] = {}
+        self._before_fd = -1
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def read(self) -> int:
+        """Take what has come; how many of it ask to end."""
+        try:
+            numbers = self._ours.recv(4096)
+        except BlockingIOError:
+            return 0
+        return sum(number != signal.SIGCHLD for number in numbers)
+
+    def __enter__(self) -> "_SignalPipe":
+        def handled(number: int, frame: FrameType | None) -> None:
+            pass  # the byte that Python writes to the pipe is what counts
+
+        self._before_fd = signal.set_wakeup_fd(self._pythons.fileno(), warn_on_full_buffer=False)
+        for number in self.SIGNALS:
+            self._before[number] = signal.signal(number, handled)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._before_fd)
+
+    def close(self) -> None:
+        self._ours.close()
+        self._pythons.close()
+
+
+def cache_folder() -> str:
+    """Where compiled models are kept from run to run; ZPIPE_CACHE sets another folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.environ.get("ZPIPE_CACHE") or os.path.join(base, "zpipe", "models")

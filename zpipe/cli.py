@@ -1,0 +1,248 @@
+"""The `zpipe` command: parses, calls, prints, exits. Nothing is done here that a program could not do too."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zpipe import __version__
+from zpipe.errors import ZpipeError
+
+
+class Group(click.Group):
+    """Turns every zpipe error into one clear message and its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except ZpipeError as error:
+            click.echo(f"zpipe: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:  # `zpipe subscribe | head`
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zpipe")
+def main() -> None:
+    """Images through a detector and a classifier, in a ZeroMQ pipeline of worker processes.
+
+    \b
+    Example:
+      zpipe up configs/demo.yaml
+    """
+
+
+def settings(
+    pairs: tuple[str, ...], detect: str | None, classify: str | None, wait_subscribers: int | None
+) -> list[str]:
+    """The overrides of the config that the options stand for."""
+    overrides = list(pairs)
+    if detect is not None:
+        overrides.append(f"detect.count={detect}")
+    if classify is not None:
+        overrides.append(f"classify.count={classify}")
+    if wait_subscribers is not None:
+        overrides.append(f"sink.wait_subscribers={wait_subscribers}")
+    return overrides
+
+
+set_option = click.option(
+    "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Change a key of the config: detect.confidence=0.5"
+)
+
+
+@main.command()
+@click.argument("config", type=click.Path(dir_okay=False))
+@click.option("--detect", metavar="N", help="Detect workers (or auto).")
+@click.option("--classify", metavar="N", help="Classify workers (or auto).")
+@set_option
+@click.option("--wait-subscribers", type=click.IntRange(0), help="Read nothing before so many subscribers are there.")
+@click.option("--resume", is_flag=True, help="Continue the run that the results file is of.")
+@click.option("--overwrite", is_flag=True, help="Start anew although the results file is of an unfinished run.")
+@click.option("--strict", is_flag=True, help="Exit code 1 if any frame failed.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
+def up(
+    config: str, detect: str | None, classify: str | None, pairs: tuple[str, ...], wait_subscribers: int | None,
+    resume: bool, overwrite: bool, strict: bool, quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Run a pipeline until its sources end. Ctrl-C drains, a second one stops at once.
+
+    Exit codes: 0 done and balanced; 1 run failed or ledger open; 2 usage; 3 bad config; 4 a worker cannot start.
+
+    \b
+    Examples:
+      zpipe up configs/demo.yaml
+      zpipe up yard.yaml --detect 4 --classify 2 --set detect.confidence=0.5
+      zpipe up yard.yaml --resume
+    """
+    from zpipe import display
+    from zpipe.broker import Broker
+    from zpipe.config import load
+
+    if resume and overwrite:
+        raise click.UsageError("--resume continues the results file, --overwrite replaces it: give one of them")
+    loaded = load(config, settings(pairs, detect, classify, wait_subscribers))
+    shown = display.choose(quiet, as_json)
+    broker = Broker(loaded, Path(config).resolve().parent, resume, overwrite, shown)
+    try:
+        broker.run()
+    finally:
+        shown.close()
+        ledger = display.ledger_of(broker)
+        broker.close()
+        shown.ended(ledger)
+    failed = sum(stream["failed"] for stream in ledger["streams"])
+    if not ledger["balanced"] or (strict and failed):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("config", type=click.Path(dir_okay=False))
+@set_option
+@click.option("--image", type=click.Path(exists=True, dir_okay=False), help="Run the models on this image.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Where to draw what was found in it (PNG or JPEG).")
+def check(config: str, pairs: tuple[str, ...], image: str | None, out: str | None) -> None:
+    """Validate a config, load its models and say what they are.
+
+    \b
+    Examples:
+      zpipe check yard.yaml
+      zpipe check yard.yaml --image photo.jpg --out found.png
+    """
+    from zpipe.check import report
+
+    for line in report(config, list(pairs), image, out):
+        click.echo(line)
+
+
+@main.command()
+@click.argument("endpoint", required=False)
+@click.option("--topic", "--stream", "stream", help="Only this stream (results/NAME or NAME).")
+@click.option("--from-start", is_flag=True, help="Begin with frame 1 of each stream, however late we come.")
+@click.option("--from", "first", type=click.IntRange(1), help="Begin with this number of each stream.")
+@click.option("--format", "form", type=click.Choice(["json", "table", "csv"]), default="json", show_default=True)
+@click.option("--timeout", "timeout_s", type=float, help="Give up after so many seconds without a message.")
+def subscribe(
+    endpoint: str | None, stream: str | None, from_start: bool, first: int | None, form: str, timeout_s: float | None
+) -> None:
+    """Print results as they are published, each once and in order. Without ENDPOINT: of the pipeline that runs here.
+
+    \b
+    Examples:
+      zpipe subscribe tcp://127.0.0.1:5560
+      zpipe subscribe --from-start --format csv > objects.csv
+    """
+    from zpipe.client import Subscription
+    from zpipe.tables import WRITERS
+
+    if stream is not None:
+        stream = stream.removeprefix("results/")
+    with Subscription(
+        endpoint_or_running(endpoint), stream, 1 if from_start else first, timeout_s, ends=True
+    ) as results:
+        write = WRITERS[form](sys.stdout)
+        while True:
+            try:
+                line, message = results.next_line()
+            except StopIteration:
+                return
+            except KeyboardInterrupt:
+                sys.exit(130)
+            write(line, message)
+
+
+@main.command()
+@click.argument("results")
+@click.option("--out", required=True, type=click.Path(), help="Folder for the pictures, or one video file (.mp4).")
+@click.option(
+    "--images", "folders", multiple=True, metavar="[STREAM=]PATH", help="Where the frames are, if not where they were."
+)
+@click.option(
+    "--config", type=click.Path(exists=True, dir_okay=False), help="The config of the run: names its sources."
+)
+def draw(results: str, out: str, folders: tuple[str, ...], config: str | None) -> None:
+    """Draw boxes, labels and confidences of RESULTS (a results file, or an endpoint for live ones).
+
+    \b
+    Examples:
+      zpipe draw results.jsonl --config yard.yaml --out pictures
+      zpipe draw results.jsonl --images images/ --out film.mp4
+      zpipe draw tcp://127.0.0.1:5560 --config yard.yaml --out pictures
+    """
+    from zpipe.drawing import draw_results
+
+    count = draw_results(results, Path(out), list(folders), config)
+    click.echo(f"{count} picture(s) in {out}")
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(name: str | None, as_json: bool) -> None:
+    """Say how a running pipeline is doing. NAME is needed only where several run.
+
+    \b
+    Examples:
+      zpipe status
+      zpipe status yard --json
+    """
+    import msgspec
+
+    from zpipe.control import Request, ask
+    from zpipe.tables import print_status
+
+    found = ask(name, Request("status"))
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        print_status(found)
+
+
+@main.command()
+@click.argument("counts", nargs=-1, required=True, metavar="STAGE=N...")
+@click.option("--name", help="Name of the pipeline, where several run.")
+def scale(counts: tuple[str, ...], name: str | None) -> None:
+    """Change how many workers the stages of a running pipeline have. Nothing is lost by it.
+
+    \b
+    Example:
+      zpipe scale detect=4 classify=1
+    """
+    from zpipe.control import Request, ask
+
+    wanted: dict[str, int] = {}
+    for pair in counts:
+        stage, separator, count = pair.partition("=")
+        if not separator or not count.isdecimal():
+            raise click.UsageError(f"{pair!r} is not STAGE=N")
+        wanted[stage] = int(count)
+    now = ask(name, Request("scale", wanted))
+    click.echo(" ".join(f"{stage}={count}" for stage, count in now.items()))
+
+
+@main.command()
+@click.argument("name", required=False)
+def stop(name: str | None) -> None:
+    """Drain a running pipeline: it reads nothing more, finishes what is in flight, and ends.
+
+    \b
+    Example:
+      zpipe stop yard
+    """
+    from zpipe.control import Request, ask
+
+    click.echo(ask(name, Request("stop")))
+
+
+def endpoint_or_running(endpoint: str | None) -> str:
+    """The endpoint given, or that of the one pipeline that runs here."""
+    if endpoint is not None:
+        return endpoint
+    from zpipe.control import Request, ask
+
+    return str(ask(None, Request("status"))["publish"])

@@ -1,0 +1,305 @@
+"""What a program uses: `subscribe` to results, `up` to run a pipeline."""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import zmq
+
+from zpipe import history, messages
+from zpipe.endpoints import history_of
+from zpipe.errors import NotRunning, RunFailed, ZpipeError
+from zpipe.messages import Eos, Published, Result
+
+QUIET_MS = 500
+"""After so long without a message the history is asked whether something was missed at the end."""
+
+REPLY_MS = 2000
+
+
+class Subscription:
+    """An iterator over the results of one stream or of all, each exactly once and in order within its stream.
+
+    Live results come from the publisher. What it did not deliver (we joined late, read too slowly, it was restarted,
+    the network paused) shows as a gap in the numbers and is fetched from the sink's history. At most one burst of
+    the history and ZeroMQ's high-water mark of live messages are in memory.
+
+    `endpoint`: where the sink publishes. `stream`: only this one. `first`: the number to begin with (1: from the
+    start; None: with what comes next). `timeout_s`: raise NotRunning when nothing came for so long (None: wait).
+    Ends after the end of every stream. Yields `Result`s; with `ends` also each stream's `Eos`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        stream: str | None = None,
+        first: int | None = None,
+        timeout_s: float | None = None,
+        ends: bool = False,
+        history_endpoint: str | None = None,
+    ) -> None:
+        self._id = uuid.uuid4().hex
+        self._stream = stream
+        self._first = first
+        self._timeout_s = timeout_s
+        self._ends = ends
+        self._endpoint = endpoint
+        self._run = ""
+        self._next: dict[str, int] = {}
+        self._open: set[str] | None = None
+        self._ready: deque[tuple[bytes, Published]] = deque()
+        self._done = False
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._live = self._context.socket(zmq.SUB)
+        self._live.subscribe(messages.topic(stream or ""))
+        self._live.subscribe(history.SUBSCRIBER + self._id.encode())
+        self._history = self._context.socket(zmq.DEALER)
+        for socket in (self._live, self._history):
+            socket.linger = 500
+        try:
+            self._live.connect(endpoint)
+            self._history.connect(history_endpoint or history_of(endpoint))
+        except zmq.ZMQError as error:
+            self.close()
+            raise ZpipeError(f"cannot connect to {endpoint!r}: {error.strerror}") from None
+        self._behind = False
+
+    def __iter__(self) -> Iterator[Published]:
+        return self
+
+    def __next__(self) -> Published:
+        return self.next_line()[1]
+
+    def next_line(self) -> tuple[bytes, Published]:
+        """The next message as it was published, and as a typed value."""
+        heard = time.monotonic()
+        while True:
+            while self._ready:
+                line, message = self._ready.popleft()
+                if isinstance(message, Result) or self._ends:
+                    return line, message
+            if self._done:
+                self.close()
+                raise StopIteration
+            if self._hear():
+                heard = time.monotonic()
+            elif self._timeout_s is not None and time.monotonic() - heard > self._timeout_s:
+                self.close()
+                raise NotRunning(f"nothing was published on {self._endpoint} for {self._timeout_s:g} s")
+
+    def close(self) -> None:
+        """Leave; closing twice is harmless."""
+        if not self._context.closed:
+            self._live.close()
+            self._history.close()
+            self._context.term()
+
+    def __enter__(self) -> "Subscription":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # ---- inside -------------------------------------------------------------------------------------------
+
+    def _hear(self) -> bool:
+        """Take one live message, or ask the history if there is none; whether anything came."""
+        if self._open is not None and self._live.poll(0 if self._behind else QUIET_MS):
+            parts = self._live.recv_multipart()
+            with contextlib.suppress(msgspec.DecodeError):
+                if len(parts) == 2:
+                    self._take(parts[1], messages.parse(parts[1]))
+                    return True
+            return False
+        before = len(self._ready)
+        self._catch_up()
+        return len(self._ready) > before
+
+    def _catch_up(self) -> None:
+        """Ask the history how far the streams are, and for what we miss of them."""
+        reply = self._ask(None, 1)
+        if reply is None:
+            return
+        self._meet(reply)
+        self._behind = False
+        for state in reply.streams:
+            if self._open and state.stream in self._open and self._next[state.stream] <= state.published + state.closed:
+                self._fetch(state.stream)
+                self._behind |= self._next[state.stream] <= state.published
+
+    def _meet(self, reply: history.Reply) -> None:
+        """Learn which streams there are; another run begins anew."""
+        if reply.run == self._run:
+            return
+        self._run = reply.run
+        self._next = {}
+        self._open = {state.stream for state in reply.streams if self._stream in (None, state.stream)}
+        if not self._open:
+            raise ZpipeError(
+                f"{self._endpoint} has no stream {self._stream!r}: {', '.join(s.stream for s in reply.streams)}"
+            )
+        for state in reply.streams:
+            # "What comes next" of a stream that is closed already is its end.
+            self._next[state.stream] = state.published + 1 if self._first is None else self._first
+
+    def _fetch(self, stream: str) -> None:
+        """Fetch one burst of a stream from the history."""
+        reply = self._ask(stream, self._next[stream])
+        if reply is not None and reply.run == self._run:
+            for line in reply.lines:
+                self._accept(line, messages.parse(line))
+
+    def _take(self, line: bytes, message: Published) -> None:
+        """A live message: next in order, a repeat, of another run, or after a gap that the history fills."""
+        if message.run != self._run:
+            self._catch_up()
+        elif message.seq > self._next.get(message.stream, 1):
+            self._fetch(message.stream)
+        self._accept(line, message)
+
+    def _accept(self, line: bytes, message: Published) -> None:
+        """Take a message if it is the next of its stream. What comes too early is fetched when its turn has come."""
+        stream = message.stream
+        if (
+            message.run != self._run
+            or self._open is None
+            or stream not in self._open
+            or message.seq != self._next[stream]
+        ):
+            return
+        self._next[stream] += 1
+        self._ready.append((line, message))
+        if isinstance(message, Eos):
+            self._open.discard(stream)
+            if not self._open:
+                self._done = True
+                self._history.send(history.ask(history.Request(self._id, done=True)))
+
+    def _ask(self, stream: str | None, first: int) -> history.Reply | None:
+        """One question to the history; None if it does not answer (the sink is being restarted, or not there yet)."""
+        while self._history.poll(0):  # replies to questions that were given up
+            self._history.recv()
+        self._history.send(history.ask(history.Request(self._id, stream, first)))
+        if not self._history.poll(REPLY_MS):
+            return None
+        with contextlib.suppress(msgspec.DecodeError):
+            return history.read_reply(self._history.recv())
+        return None
+
+
+def subscribe(
+    endpoint: str,
+    stream: str | None = None,
+    *,
+    from_start: bool = False,
+    first: int | None = None,
+    timeout_s: float | None = None,
+) -> Iterator[Result]:
+    """Results as they are published, each once and in order, until every stream has ended.
+
+    `from_start` begins with frame 1 of each stream however late we come, `first` with another number.
+    """
+    subscription = Subscription(endpoint, stream, 1 if from_start else first, timeout_s)
+    return subscription  # type: ignore[return-value]  # without `ends` it yields results only
+
+
+class Run:
+    """A pipeline that was started by `up`. `started` says where it publishes, `ended` how it ended."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._said = tempfile.TemporaryFile()  # a pipe that nobody reads would stop the pipeline when it is full
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._said, stdin=subprocess.DEVNULL)
+        self.started: dict[str, Any] = {}
+        self.ended: dict[str, Any] = {}
+        while not self.started:
+            if not self._read_event():
+                self.wait()
+                break
+
+    @property
+    def endpoint(self) -> str:
+        """Where results are published."""
+        return str(self.started["publish"])
+
+    @property
+    def pid(self) -> int:
+        """The process of `zpipe up`."""
+        return self._process.pid
+
+    def results(self, stream: str | None = None) -> Iterator[Result]:
+        """All results from the first on, as they are published."""
+        return subscribe(self.endpoint, stream, from_start=True)
+
+    def stop(self) -> None:
+        """Finish what is in flight, then end."""
+        self._process.terminate()
+
+    def wait(self, timeout_s: float | None = None) -> dict[str, Any]:
+        """Wait for the end; the ledger. RunFailed with what was said if the run failed."""
+        assert self._process.stdout is not None
+        while self._read_event():
+            pass
+        exit_code = self._process.wait(timeout_s)
+        if self._process.stdout.closed:
+            return self.ended
+        self._process.stdout.close()
+        self._said.seek(0)
+        said = self._said.read().decode(errors="replace")
+        self._said.close()
+        if exit_code:
+            raise RunFailed(said.strip() or f"zpipe up ended with exit code {exit_code}", exit_code)
+        return self.ended
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drain and wait; if the block failed, stop at once."""
+        if kind is None:
+            self.wait()
+            return
+        self._process.terminate()
+        self._process.terminate()
+        with contextlib.suppress(RunFailed):
+            self.wait()
+
+    def _read_event(self) -> bool:
+        assert self._process.stdout is not None
+        if self._process.stdout.closed:
+            return False
+        line = self._process.stdout.readline()
+        if not line:
+            return False
+        event = msgspec.json.decode(line)
+        if event.get("event") in ("started", "ended"):
+            setattr(self, event["event"], event)
+        return True
+
+
+def up(
+    config: str | Path,
+    *,
+    set: dict[str, object] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,  # noqa: A002
+) -> Run:
+    """Start a pipeline; returns when its workers are starting and its endpoints are bound. A context manager.
+
+    `set` changes keys of the config, as `--set` does: `{"detect.confidence": 0.5}`.
+    """
+    command = [sys.executable, "-m", "zpipe", "up", str(config), "--json"]
+    for key, value in (set or {}).items():
+        command += ["--set", f"{key}={msgspec.json.encode(value).decode()}"]
+    command += ["--resume"] * resume + ["--overwrite"] * overwrite
+    return Run(command)

@@ -1,0 +1,112 @@
+"""What must hold between the keys of a config, beyond the type of each.
+
+A rule gets the values that were read (what was wrong is missing, or not a dict) and reports what it finds, so
+these mistakes stand in one list with all others.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from zpipe.config_paths import LAST_PORT, stream_name
+from zpipe.config_problems import KeyPath
+
+Values = dict[str, Any]
+Report = Callable[[KeyPath, str], None]
+
+FIXED_STAGES = ("ingest", "detect", "sink")
+DEFAULT_CLASSIFY_NAME = "classify"
+
+
+def name_streams(config: Values, report: Report) -> None:
+    """Each entry of ingest gets a stream: its own, or that of its path; no two the same."""
+    owners: dict[str, int] = {}
+    for i, entry in _numbered(config.get("ingest")):
+        given = entry.get("stream")
+        if given is None and "path" not in entry:
+            continue
+        name = entry["stream"] = given or stream_name(entry["path"])
+        if name in owners:
+            source = "" if given else ", taken from the path,"
+            report(
+                ("ingest", str(i), "stream"),
+                f"'{name}'{source} is already the stream of ingest.{owners[name]}, expected another for each",
+            )
+        owners.setdefault(name, i)
+
+
+def distinct_stages(config: Values, report: Report) -> None:
+    """Stages are told apart by name: in results, `zpipe scale`, process names."""
+    owners: dict[str, KeyPath] = {}
+    for path, stage in _classify(config):
+        name = stage.get("name", DEFAULT_CLASSIFY_NAME)
+        if name in FIXED_STAGES:
+            report((*path, "name"), f"'{name}' is another stage of the pipeline, expected a name of its own")
+        elif name in owners:
+            owner = ".".join(owners[name])
+            report((*path, "name"), f"'{name}' is already the name of {owner}, expected another for each")
+        owners.setdefault(name, path)
+
+
+def one_normalization(config: Values, report: Report) -> None:
+    """`normalize` is a preset of mean and scale, so it cannot stand beside them."""
+    for path, stage in _classify(config):
+        preset = stage.get("normalize", "none")
+        given = [key for key in ("mean", "scale") if stage.get(key) is not None]
+        if preset != "none" and given:
+            both = " and ".join(given)
+            report((*path, "normalize"), f"'{preset}' sets mean and scale, expected it without {both}")
+
+
+def included_or_excluded(config: Values, report: Report) -> None:
+    """A class cannot be both wanted and not."""
+    detect = config.get("detect", {})
+    excluded = detect.get("exclude") or []
+    for name in detect.get("include") or []:
+        if name in excluded and isinstance(name, str):
+            report(("detect", "exclude"), f"'{name}' is in include as well, expected it in one of them")
+
+
+def history_endpoint(config: Values, report: Report) -> None:
+    """History is served beside publication, by default on the next port."""
+    sink = config.get("sink", {})
+    publish, history = str(sink.get("publish", "")), sink.get("history")
+    if publish.endswith(f":{LAST_PORT}") and history is None:
+        report(
+            ("sink", "publish"),
+            f"after port {LAST_PORT} is none for history, expected a lower one or `history`",
+        )
+    if publish and publish == history and not publish.endswith("*"):
+        report(("sink", "history"), "is the same as publish, expected an endpoint of its own")
+
+
+def slot_for_each_stream(config: Values, report: Report) -> None:
+    """A stream without a slot would never be read."""
+    slots, streams = config.get("frames", {}).get("in_flight"), len(config.get("ingest") or [])
+    if isinstance(slots, int) and slots < streams:
+        report(("frames", "in_flight"), f"{slots} is less than the {streams} streams, expected one each at least")
+
+
+RULES = (
+    name_streams,
+    distinct_stages,
+    one_normalization,
+    included_or_excluded,
+    history_endpoint,
+    slot_for_each_stream,
+)
+
+
+def _classify(config: Values) -> Iterator[tuple[KeyPath, Values]]:
+    """The classify stages with their key paths."""
+    stages = config.get("classify")
+    if isinstance(stages, dict):
+        yield ("classify",), stages
+    for i, stage in _numbered(stages):
+        yield ("classify", str(i)), stage
+
+
+def _numbered(entries: object) -> Iterator[tuple[int, Values]]:
+    """The entries of a list that were read, with their numbers."""
+    for i, entry in enumerate(entries if isinstance(entries, list) else []):
+        if isinstance(entry, dict):
+            yield i, entry

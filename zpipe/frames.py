@@ -1,0 +1,119 @@
+"""The store of frames in flight: owns the shared memory that their pictures live in.
+
+A slot is one file in the run folder: the frame as it was read (encoded bytes, none for video), then, from the
+next page on, its pixels. Ingest writes the first part, the detect worker the second (a video's is written by
+ingest), everybody reads the same memory. The ledger decides who may touch a slot, so nothing is locked here.
+
+Slots keep their memory from frame to frame: mapping and clearing 6 MB anew for each 1080p frame costs more
+than sending it. One that has grown far beyond what is needed now (a 100 megapixel image among small ones) is cut.
+"""
+
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zpipe.errors import FrameError
+
+PAGE = mmap.PAGESIZE
+KEEP_BYTES = 64 << 20
+"""A slot up to this size is never cut: a 20 megapixel picture fits, and 16 of them are 1 GiB."""
+
+
+class Store:
+    """All slots of a run, in `folder`; each process has its own `Store` over the same files."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = os.fspath(folder)
+        self._slots: dict[int, Slot] = {}
+
+    def slot(self, number: int, encoded_bytes: int = 0) -> "Slot":
+        """The slot with this number, holding a frame with so many encoded bytes."""
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = Slot(f"{self._folder}/slot-{number}")
+        slot.encoded_bytes = encoded_bytes
+        slot.pixels_shape = None
+        return slot
+
+    def total_bytes(self) -> int:
+        """Memory of all slots of the run."""
+        with os.scandir(self._folder) as entries:
+            return sum(entry.stat().st_size for entry in entries if entry.name.startswith("slot-"))
+
+    def close(self) -> None:
+        """Unmap everything; closing twice is harmless."""
+        for slot in self._slots.values():
+            slot.close()
+        self._slots.clear()
+
+
+class Slot:
+    """The memory of one frame."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._map: mmap.mmap | None = None
+        self._mapped_bytes = 0
+        self.encoded_bytes = 0
+        self.pixels_shape: tuple[int, int] | None = None
+        """(height, width) once `pixels` was called for the frame that the slot holds now."""
+
+    def encoded(self, size_bytes: int) -> memoryview:
+        """Writable room for the encoded frame; what the slot held before is gone."""
+        self.encoded_bytes = size_bytes
+        self._reserve(max(1, size_bytes))
+        return memoryview(self._mapping(size_bytes))[:size_bytes]
+
+    def read_encoded(self) -> memoryview:
+        """The encoded frame."""
+        return memoryview(self._mapping(self.encoded_bytes))[: self.encoded_bytes]
+
+    def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
+        """Writable room for the decoded frame: uint8 (height, width, 3), BGR. Only the frame's holder may ask."""
+        self._reserve(self._pixels_at + height * width * 3)
+        self.pixels_shape = height, width
+        return self.read_pixels(height, width)
+
+    def read_pixels(self, height: int, width: int) -> NDArray[np.uint8]:
+        """The decoded frame as an earlier stage left it."""
+        size_bytes = height * width * 3
+        memory = self._mapping(self._pixels_at + size_bytes)
+        return np.frombuffer(memory, np.uint8, size_bytes, self._pixels_at).reshape(height, width, 3)
+
+    def close(self) -> None:
+        """Let go of the file; arrays that still look at the memory keep it mapped until they go."""
+        self._map = None
+        os.close(self._file)
+
+    @property
+    def _pixels_at(self) -> int:
+        return -(-self.encoded_bytes // PAGE) * PAGE
+
+    def _reserve(self, size_bytes: int) -> None:
+        """Make the file large enough. Really allocated: a hole in a full tmpfs is a SIGBUS at the first touch."""
+        size_bytes = -(-size_bytes // PAGE) * PAGE
+        has_bytes = os.fstat(self._file).st_size
+        if has_bytes > max(KEEP_BYTES, 2 * size_bytes):
+            os.ftruncate(self._file, size_bytes)
+        elif has_bytes < size_bytes:
+            try:
+                os.posix_fallocate(self._file, 0, size_bytes)
+            except OSError as error:
+                raise FrameError(
+                    f"no shared memory for a frame of {size_bytes / 1e6:.1f} MB in {SHARED}: {error.strerror}; "
+                    "make it larger or lower frames.in_flight"
+                ) from None
+
+    def _mapping(self, size_bytes: int) -> mmap.mmap:
+        if self._map is None or self._mapped_bytes < size_bytes:
+            self._mapped_bytes = os.fstat(self._file).st_size
+            if self._mapped_bytes < size_bytes:
+                raise FrameError(f"its slot holds {self._mapped_bytes} bytes instead of {size_bytes}")
+            self._map = mmap.mmap(self._file, self._mapped_bytes)
+        return self._map
+
+
+SHARED = "/dev/shm"  # noqa: S108  only named in a message

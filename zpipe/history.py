@@ -1,0 +1,93 @@
+"""What a subscriber asks the sink for: the lines that it missed. Pure: requests in, replies out.
+
+A request is one MessagePack array, `[subscriber, stream, first, done]`: the lines of `stream` from number `first` on
+(no stream: none), and whether the subscriber has everything. The reply is `[run, states, lines]`.
+
+A zpipe subscriber also subscribes to the topic `subscriber/<its id>`. Nothing is ever published there, but ZeroMQ tells the
+publisher of the subscription and, when the connection goes, of its end: so the sink knows who is still there to catch
+up, without a heartbeat.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from zpipe.results_file import ResultsFile
+
+MAX_REQUEST_BYTES = 4096
+SUBSCRIBER = b"subscriber/"
+RESULTS = b"results/"
+
+Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Id = Annotated[str, Meta(max_length=64)]
+
+
+class Request(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """`stream` and `first`: the lines wanted; no stream: none. `done`: this subscriber needs nothing more."""
+
+    subscriber: Id
+    stream: Annotated[str, Meta(max_length=255)] | None = None
+    first: Number = 1
+    done: bool = False
+
+
+class StreamState(msgspec.Struct, array_like=True, frozen=True):
+    """How far a stream is published; `closed`: its end too, which has number `published + 1`."""
+
+    stream: str
+    published: Number
+    closed: bool
+
+
+class Reply(msgspec.Struct, array_like=True, frozen=True):
+    """`lines` are consecutive, from the number asked for on, as many as fit; fewer than there are: ask again."""
+
+    run: str
+    streams: list[StreamState]
+    lines: list[bytes]
+
+
+_requests = msgspec.msgpack.Decoder(Request)
+_replies = msgspec.msgpack.Decoder(Reply)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Audience:
+    """Who is subscribed. `behind` are the zpipe subscribers that have not said that they have everything."""
+
+    def __init__(self) -> None:
+        self.subscribers = 0
+        self.behind: set[bytes] = set()
+
+    def heard(self, event: bytes) -> None:
+        """Take an event of an XPUB socket: octet 0 is 1 for a subscription, 0 for its end; the topic follows."""
+        joined, topic = event[:1] == b"\x01", event[1:]
+        if topic.startswith(SUBSCRIBER):
+            subscriber = topic.removeprefix(SUBSCRIBER)
+            (self.behind.add if joined else self.behind.discard)(subscriber)
+        elif topic.startswith(RESULTS) or RESULTS.startswith(topic):
+            self.subscribers = max(0, self.subscribers + (1 if joined else -1))
+
+
+def answer(data: bytes, run: str, streams: list[str], file: ResultsFile, audience: Audience) -> bytes | None:
+    """The reply to a request; None if it is no valid one."""
+    try:
+        request = _requests.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if request.done:
+        audience.behind.discard(request.subscriber.encode())
+    states = [StreamState(name, file.stream(name).seq, file.stream(name).closed) for name in streams]
+    lines = file.lines(request.stream, max(1, request.first)) if request.stream is not None else []
+    return _encoder.encode(Reply(run, states, lines))
+
+
+def ask(request: Request) -> bytes:
+    """A request as one part."""
+    return _encoder.encode(request)
+
+
+def read_reply(data: bytes) -> Reply:
+    """A reply; `msgspec.DecodeError` if it is none."""
+    return _replies.decode(data)

@@ -1,0 +1,89 @@
+"""Ingest: reads one source and puts each frame into a slot that the broker has granted."""
+
+import time
+from collections import deque
+
+from zpipe import messages, wire
+from zpipe.board import Heart
+from zpipe.errors import FrameError
+from zpipe.frames import Store
+from zpipe.link import WorkerLink
+from zpipe.messages import Resolution, Result
+from zpipe.sources import Source, SourceFrame
+
+BEAT_MS = 1000
+
+
+class Ingest:
+    """The ingest worker of one stream, reading from number `start` on.
+
+    `condemned` says why the first frame must not be read: reading it has killed every ingest that tried.
+    """
+
+    def __init__(
+        self,
+        link: WorkerLink,
+        heart: Heart,
+        store: Store,
+        source: Source,
+        stream: tuple[int, str],
+        start: int,
+        condemned: str,
+    ) -> None:
+        self._link = link
+        self._heart = heart
+        self._store = store
+        self._source = source
+        self._number, self._stream = stream
+        self._seq = start
+        self._condemned = condemned
+        self._slots: deque[int] = deque()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Read until the source ends or the broker says stop; then say so and wait to be dismissed."""
+        frames = self._source.frames(self._seq)
+        ended = False
+        while self._await_slot():
+            self._heart.busy(self._number, self._seq)
+            frame = next(frames, None)
+            if frame is None:
+                ended = True
+                break
+            self._link.send(self._read(frame, self._slots.popleft()))
+            self._seq += 1
+            self._heart.idle()
+        self._heart.beat()
+        self._link.send(wire.End(self._link.worker, self._source.skipped, not ended))
+        while not (self._stopping or isinstance(self._link.receive(BEAT_MS), wire.Stop)):
+            self._heart.beat()
+
+    def _await_slot(self) -> bool:
+        """Wait until there is a slot to fill; False if there is nothing more to read."""
+        while True:
+            message = self._link.take() if self._slots else self._link.receive(BEAT_MS)
+            if isinstance(message, wire.Grant):
+                self._slots.extend(message.slots)
+            elif isinstance(message, wire.Stop):
+                self._stopping = True
+                return False
+            elif self._slots:
+                return True
+            else:
+                self._heart.beat()
+
+    def _read(self, frame: SourceFrame, number: int) -> wire.Read:
+        slot = self._store.slot(number)
+        result = Result(stream=self._stream, seq=self._seq, name=frame.name, timestamp=time.time_ns())
+        try:
+            if self._condemned:
+                raise FrameError(self._condemned)
+            frame.load(slot)
+        except FrameError as error:
+            messages.fail(result, "ingest", str(error))
+        self._condemned = ""
+        pixels = slot.pixels_shape
+        if pixels is not None:
+            result.resolution = Resolution(width=pixels[1], height=pixels[0])
+        failed = result.status == "failed"
+        return wire.Read(self._link.worker, self._seq, number, slot.encoded_bytes, failed, messages.pack(result))

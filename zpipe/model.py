@@ -1,0 +1,114 @@
+"""The models: what a stage calls, whichever runtime is behind it.
+
+`open_detector` and `open_classifier` make of a stage's config something that turns pixels into arrays. Here
+is only the shape of that and the choice of the runtime:
+
+    model_core.py     files in the C++ core over OpenVINO: zpipe._core
+    model_python.py   `package.module:Class`, a class of the user's own
+
+Opening raises ModelError. A call raises FrameError: the model is usable, this frame failed.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zpipe.messages import label_of as label_of
+from zpipe.model_filters import eligible as eligible
+
+if TYPE_CHECKING:
+    from zpipe.config import ClassifyConfig, DetectConfig
+
+Pixels = NDArray[np.uint8]
+"""A picture: (height, width, 3), BGR, any strides."""
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
+
+
+class Detections(NamedTuple):
+    """The objects of one picture, by falling confidence."""
+
+    boxes: Floats
+    """(n, 4): x, y, w, h in image pixels, inside the image."""
+    confidences: Floats
+    """(n,), 0 to 1."""
+    label_ids: Ids
+    """(n,)."""
+
+
+class Classes(NamedTuple):
+    """The classes of some boxes of one picture, a row per box, by falling confidence."""
+
+    label_ids: Ids
+    """(n, k); -1 where the confidence is below the stage's threshold or there are fewer than k classes."""
+    confidences: Floats
+    """(n, k), 0 to 1; kept where only the threshold was missed, 0 where there is no further class."""
+
+
+class Detector(Protocol):
+    """Finds objects. One picture at a time."""
+
+    labels: Sequence[str]
+
+    def detect(self, image: Pixels) -> Detections:
+        """The objects in the image; FrameError if the model fails on it."""
+
+    def describe(self) -> dict[str, object]:
+        """For `zpipe check`: file, runtime, device, inputs, outputs, format and why, labels, precision."""
+
+    def close(self) -> None:
+        """Let go of the model; harmless twice."""
+
+
+class Classifier(Protocol):
+    """Says what is in each box."""
+
+    labels: Sequence[str]
+
+    def classify(self, image: Pixels, boxes: Floats) -> Classes:
+        """The classes of each of the (n, 4) boxes x, y, w, h; FrameError if the model fails on them."""
+
+    def describe(self) -> dict[str, object]:
+        """For `zpipe check`, as a detector's."""
+
+    def close(self) -> None:
+        """Let go of the model; harmless twice."""
+
+
+def open_detector(
+    config: "DetectConfig", threads: int, cache_dir: str | None = None, folder: str | None = None
+) -> Detector:
+    """Load the detect stage's model.
+
+    `threads` is what it may compute with; `cache_dir` is where compiled models are kept; Python models are
+    imported from `folder` (the config's) and the current one. Raises ModelError.
+    """
+    # The imports are here so that importing this module stays cheap: not every process has a model.
+    if is_python(config.model):
+        from zpipe.model_python import PythonDetector
+
+        return PythonDetector(config, threads, folder)
+    from zpipe.model_core import CoreDetector
+
+    return CoreDetector(config, threads, cache_dir)
+
+
+def open_classifier(
+    config: "ClassifyConfig", threads: int, cache_dir: str | None = None, folder: str | None = None
+) -> Classifier:
+    """Load a classify stage's model; as `open_detector`."""
+    if is_python(config.model):
+        from zpipe.model_python import PythonClassifier
+
+        return PythonClassifier(config, threads, folder)
+    from zpipe.model_core import CoreClassifier
+
+    return CoreClassifier(config, threads, cache_dir)
+
+
+def is_python(model: str) -> bool:
+    """Whether this is `package.module:Class` rather than a file. Paths in a config are absolute by now."""
+    module, colon, name = model.partition(":")
+    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))

@@ -1,0 +1,171 @@
+"""Models in the C++ core: opens `zpipe._core` with a stage's config and translates its errors."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from zpipe import _core
+from zpipe.errors import FrameError, ModelError
+from zpipe.model import Classes, Detections, Floats, Pixels
+from zpipe.model_filters import thresholds
+from zpipe.model_labels import settle_labels
+
+if TYPE_CHECKING:
+    from zpipe.config import ClassifyConfig, DetectConfig, ModelConfig
+
+T = TypeVar("T")
+Triple = tuple[float, float, float]
+
+PRESETS: dict[str, tuple[Triple, Triple]] = {
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),  # torchvision's, times 255
+    "0..1": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
+    "-1..1": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+}
+"""`normalize`: mean and scale of gray levels, for RGB."""
+
+
+class CoreDetector:
+    """A detector in the core."""
+
+    def __init__(self, config: "DetectConfig", threads: int, cache_dir: str | None) -> None:
+        model, metadata = read(config, threads, cache_dir)
+        self._core: _core.Detector | None = opened(
+            lambda: _core.Detector(
+                model,
+                format=config.format,
+                size=pair(config),
+                color=config.color,
+                mean=triple(config.mean, "mean"),
+                scale=triple(config.scale, "scale"),
+                iou=config.iou,
+                max_objects=config.max_objects,
+                class_agnostic=config.class_agnostic,
+            )
+        )
+        self.labels: Sequence[str] = settle_labels(config.model, config.labels, metadata, self._core.classes)
+        self._core.set_thresholds(*thresholds(config, self.labels))
+
+    def detect(self, image: Pixels) -> Detections:
+        """The objects in the image."""
+        return Detections(*called(alive(self._core).detect, image))
+
+    def describe(self) -> dict[str, object]:
+        """What the core says of the model, and the labels."""
+        return {
+            **alive(self._core).describe(),
+            "classes": alive(self._core).classes,
+            "labels": len(self.labels),
+        }
+
+    def close(self) -> None:
+        """Let go of the model; harmless twice."""
+        self._core = None
+
+
+class CoreClassifier:
+    """A classifier in the core."""
+
+    def __init__(self, config: "ClassifyConfig", threads: int, cache_dir: str | None) -> None:
+        model, metadata = read(config, threads, cache_dir)
+        mean, scale, color = pixel_rule(config)
+        self._core: _core.Classifier | None = opened(
+            lambda: _core.Classifier(
+                model,
+                output=config.output,
+                size=pair(config),
+                color=color,
+                mean=mean,
+                scale=scale,
+                resize=config.resize,
+                margin=config.margin,
+                top_k=config.top_k,
+                threshold=config.threshold,
+                batch=config.batch,
+            )
+        )
+        self.labels: Sequence[str] = settle_labels(config.model, config.labels, metadata, self._core.classes)
+
+    def classify(self, image: Pixels, boxes: Floats) -> Classes:
+        """The classes of each box."""
+        return Classes(*called(alive(self._core).classify, image, boxes))
+
+    def describe(self) -> dict[str, object]:
+        """What the core says of the model, and the labels."""
+        return {
+            **alive(self._core).describe(),
+            "classes": alive(self._core).classes,
+            "labels": len(self.labels),
+        }
+
+    def close(self) -> None:
+        """Let go of the model; harmless twice."""
+        self._core = None
+
+
+def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> tuple[_core.Model, dict[str, str]]:
+    """The model in the config's file, not yet compiled, and its metadata."""
+    model = opened(
+        lambda: _core.read_openvino(
+            config.model,
+            device=config.device,
+            precision=config.precision,
+            threads=threads,
+            cache_dir=cache_dir or "",
+        )
+    )
+    return model, model.metadata
+
+
+def opened(make: Callable[[], T]) -> T:
+    """What `make` makes; what it raises is the model's fault."""
+    try:
+        return make()
+    except _core.CoreError as error:
+        raise ModelError(str(error)) from error
+
+
+def called(call: Callable[..., T], *arguments: object) -> T:
+    """What `call` returns; what it raises concerns one frame."""
+    try:
+        return call(*arguments)
+    except _core.CoreError as error:
+        raise FrameError(str(error)) from error
+
+
+def alive(core: T | None) -> T:
+    """The core, unless it was closed."""
+    if core is None:
+        raise ModelError("the model is closed")
+    return core
+
+
+def pair(config: "ModelConfig") -> tuple[int, int] | None:
+    """The `size` key as (width, height)."""
+    return None if config.size is None else (config.size[0], config.size[1])
+
+
+def triple(value: float | list[float] | None, key: str) -> Triple | None:
+    """One number per channel of `mean` or `scale`; a single number is for all."""
+    if value is None:
+        return None
+    numbers = value if isinstance(value, list) else [value]
+    if len(numbers) == 1:
+        numbers = numbers * 3
+    if len(numbers) != 3:
+        raise ModelError(f"{key}: one number or three, in the order of `color`; got {len(numbers)}")
+    if key == "scale" and 0 in numbers:
+        raise ModelError("scale: pixels are divided by it, so 0 is not possible")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def pixel_rule(config: "ClassifyConfig") -> tuple[Triple | None, Triple | None, str]:
+    """Mean, scale and colour order of a classifier: numbers, or a preset, which is meant for RGB."""
+    if config.normalize == "none":
+        return triple(config.mean, "mean"), triple(config.scale, "scale"), config.color
+    if config.mean is not None or config.scale is not None:
+        raise ModelError(
+            f"normalize: {config.normalize!r} already says mean and scale; leave out one of them"
+        )
+    mean, scale = PRESETS[config.normalize]
+    if config.color == "bgr":
+        mean, scale = (mean[2], mean[1], mean[0]), (scale[2], scale[1], scale[0])
+    return mean, scale, "rgb" if config.color == "auto" else config.color

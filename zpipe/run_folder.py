@@ -1,0 +1,135 @@
+"""The run folder: one private (0700) folder in shared memory that holds all that a pipeline leaves on the machine.
+
+    lock            held (flock) by `zpipe up` for as long as it lives; the kernel lets go of it when it dies
+    config.json     what the workers read their stage from
+    board           heartbeats (board.py)
+    slot-N          frames in flight (frames.py)
+    inbox, w-N      sockets of the links (link.py); control: the control socket (control.py)
+
+Who holds the lock owns the folder. So a folder whose lock is free is of a dead run, whatever its process
+number says, and the next start of any pipeline of the same user clears it; a living one is never touched.
+"""
+
+import fcntl
+import os
+import shutil
+import stat
+from pathlib import Path
+from types import TracebackType
+
+from zpipe.errors import AlreadyRunning, NotRunning, ZpipeError
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  the kernel's own tmpfs; sockets and slots alike may live there
+
+
+def _prefix() -> str:
+    return f"zpipe-{os.getuid()}-"
+
+
+def folder_of(name: str) -> Path:
+    """Where the pipeline of this name keeps its run folder."""
+    return SHARED_MEMORY / f"{_prefix()}{name}"
+
+
+class RunFolder:
+    """The run folder of a pipeline, created and locked; `AlreadyRunning` if a living pipeline has the name."""
+
+    def __init__(self, name: str) -> None:
+        clear_dead_runs()
+        self.path = folder_of(name)
+        self._lock = _take_lock(self.path)
+        if self._lock is None:
+            raise AlreadyRunning(
+                f"a pipeline named {name!r} is already running: stop it with `zpipe stop {name}`, "
+                "or give this one another name (`--set name=...`)"
+            )
+
+    def close(self) -> None:
+        """Remove the folder with all that is in it, then let go of the name. Closing twice is harmless."""
+        if self._lock is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def clear_dead_runs() -> None:
+    """Remove this user's run folders that no living process holds."""
+    for path in SHARED_MEMORY.glob(f"{_prefix()}*"):
+        if not _is_ours(path):
+            continue
+        lock = _take_lock(path)
+        if lock is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
+
+
+def living(name: str | None = None) -> str:
+    """The name of the pipeline that runs here: `name` if it does, or the only one; else `NotRunning`."""
+    names = sorted(
+        p.name[len(_prefix()) :] for p in SHARED_MEMORY.glob(f"{_prefix()}*") if _is_ours(p) and _is_locked(p)
+    )
+    if name is not None:
+        if name not in names:
+            raise NotRunning(
+                f"no pipeline named {name!r} is running" + (f" (running: {', '.join(names)})" if names else "")
+            )
+        return name
+    if not names:
+        raise NotRunning("no pipeline is running")
+    if len(names) > 1:
+        raise NotRunning(f"several pipelines are running: say which ({', '.join(names)})")
+    return names[0]
+
+
+def _take_lock(path: Path) -> int | None:
+    """Create the folder if need be and lock it; None if another process holds it."""
+    while True:
+        path.mkdir(mode=0o700, exist_ok=True)
+        if not _is_ours(path):
+            raise ZpipeError(f"{path} is not a private folder of this user: remove it")
+        try:
+            lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # its last owner removed it between the two calls
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The owner before us may have removed the folder while we waited: then this lock guards nothing.
+            if os.stat(path / "lock").st_ino == os.fstat(lock).st_ino:
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except FileNotFoundError:
+            pass
+        os.close(lock)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # A shared request: it fails while the owner lives, and two who ask at once do not see each other.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077

@@ -1,0 +1,210 @@
+"""The supervisor: keeps as many workers of each group alive as are wanted.
+
+A group is a model stage, the sink, or the ingest of one stream. One rule, applied again and again: compare what is wanted
+with what is there, start or retire the difference. Why a worker is gone matters only for when its replacement
+starts (restart.py) and for what is said about it. What the worker held is the ledger's business, not ours.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zpipe.board import IDLE, STARTING, Board, Row
+from zpipe.errors import RunFailed
+from zpipe.link import Links
+from zpipe.processes import Process, Processes, ending
+from zpipe.restart import Restart
+
+START_TIMEOUT_S = 600.0
+"""A worker that loads its model this long is hung. Compiling for a GPU or NPU takes minutes; hours it does not."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Worker:
+    """A started worker. `number` is its name on the wire, never used twice; `name` is what people read."""
+
+    group: "Group"
+    number: int
+    index: int
+    row: int
+    process: Process
+    ready: bool = False
+    retiring: bool = False
+    hung: str = ""
+
+    @property
+    def name(self) -> str:
+        """`detect-0`, `ingest-yard`, `sink`."""
+        return self.group.name if self.group.single else f"{self.group.name}-{self.index}"
+
+
+@dataclass(eq=False)
+class Group:
+    """Equal workers: how many are wanted, which are there. `stage` is the stage's number, or the stream's (ingest)."""
+
+    role: str
+    name: str
+    stage: int
+    wanted: int
+    timeout_s: float
+    single: bool = False
+    workers: list[Worker] = field(default_factory=list)
+    restart: Restart = field(default_factory=Restart)
+    restarts: int = 0
+    done: int = 0
+    busy_ns: int = 0
+    not_before: float = 0.0
+
+    @property
+    def staying(self) -> list[Worker]:
+        """The workers that are not on their way out."""
+        return [worker for worker in self.workers if not worker.retiring]
+
+    @property
+    def ready(self) -> int:
+        """How many are ready for frames."""
+        return sum(worker.ready and not worker.retiring for worker in self.workers)
+
+
+@dataclass(frozen=True)
+class Death:
+    """A worker that is gone and reaped; `row` is what it showed last, `reason` its end in words."""
+
+    worker: Worker
+    exit_code: int
+    row: Row
+    reason: str
+
+
+class Supervisor:
+    """All groups of a run. `orders(group)` gives the arguments of a new worker beyond those that all get."""
+
+    def __init__(self, folder: Path, links: Links, board: Board, orders: Callable[[Group], list[str]]) -> None:
+        self.groups: list[Group] = []
+        self._folder = folder
+        self._links = links
+        self._board = board
+        self._orders = orders
+        self._processes = Processes()
+        self._workers: dict[int, Worker] = {}
+        self._next_number = 1
+        self._free_rows: list[int] = []
+        self._next_row = 0
+
+    @property
+    def log_events(self) -> int:
+        """A file descriptor that is readable when a worker has logged something."""
+        return self._processes.log_events
+
+    def find(self, number: int) -> Worker | None:
+        """The living worker with this number."""
+        return self._workers.get(number)
+
+    def reconcile(self, now: float) -> list[Worker]:
+        """Start what is missing and may start now; returns the workers that are too many, ready ones only."""
+        surplus: list[Worker] = []
+        for group in self.groups:
+            staying = group.staying
+            if len(staying) < group.wanted and now >= group.not_before:
+                for _ in range(group.wanted - len(staying)):
+                    self._start(group)
+            for worker in staying[group.wanted :]:
+                if worker.ready:
+                    surplus.append(worker)
+                else:
+                    worker.retiring = True
+                    worker.process.signal(signal.SIGKILL)
+        return surplus
+
+    def reap(self, now: float) -> list[Death]:
+        """The workers that have died since the last call; RunFailed if a group can never get going."""
+        deaths = []
+        for process, exit_code in self._processes.reap():
+            worker = next(w for w in self._workers.values() if w.process is process)
+            row = self._board.read(worker.row)
+            reason = worker.hung or ending(exit_code)
+            deaths.append(Death(worker, exit_code, row, reason))
+        return deaths
+
+    def bury(self, death: Death, now: float) -> None:
+        """Forget a dead worker, after the ledger was told of it; its number never comes back, its row does."""
+        worker, group = death.worker, death.worker.group
+        del self._workers[worker.number]
+        group.workers.remove(worker)
+        group.done += death.row.done
+        group.busy_ns += death.row.busy_ns
+        self._free_rows.append(worker.row)
+        self._links.detach(worker.number)
+        if worker.retiring or not group.wanted:
+            return
+        group.restarts += 1
+        log.warning('worker.lost worker=%s pid=%d reason="%s"', worker.name, worker.process.pid, death.reason)
+        delay = group.restart.died(worker.ready, death.row.done, death.exit_code == -signal.SIGKILL)
+        if delay is None:
+            lines = "".join(f"\n  {line}" for line in worker.process.tail)
+            raise RunFailed(f"{worker.name} cannot start: {death.reason}{lines}", exit_code=4)
+        group.not_before = now + delay
+
+    def ready(self, worker: Worker) -> None:
+        """The worker says that it is ready."""
+        worker.ready = True
+        worker.group.restart.ready()
+
+    def kill_hung(self, now_ns: int) -> None:
+        """Kill workers that have been on one frame, or silent, for longer than their group allows."""
+        for worker in self._workers.values():
+            row = self._board.read(worker.row)
+            limit_s = START_TIMEOUT_S if row.state == STARTING else worker.group.timeout_s
+            if row.silent_s(now_ns) > limit_s and not worker.hung:
+                worker.hung = f"timeout (no sign of life for {limit_s:g} s)" if row.state == IDLE else (
+                    f"timeout (busy for more than {limit_s:g} s)"
+                )  # fmt: skip
+                worker.process.signal(signal.SIGKILL)
+
+    def rows(self) -> Iterator[tuple[Worker, Row]]:
+        """What every living worker shows."""
+        for worker in self._workers.values():
+            yield worker, self._board.read(worker.row)
+
+    def read_logs(self) -> None:
+        """Pass on what the workers have logged."""
+        for process, line in self._processes.read_logs():
+            log.info("%s: %s", process.name, line)
+
+    @property
+    def alive(self) -> int:
+        """How many workers live, whatever their state."""
+        return len(self._workers)
+
+    def kill(self, number: int) -> None:
+        """Kill one worker."""
+        self._workers[number].process.signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill and reap all that still live; closing twice is harmless."""
+        self._processes.close()
+        self._workers.clear()
+
+    def _start(self, group: Group) -> None:
+        number, self._next_number = self._next_number, self._next_number + 1
+        taken = {worker.index for worker in group.workers}
+        index = next(i for i in range(len(taken) + 1) if i not in taken)
+        row = self._free_rows.pop() if self._free_rows else self._next_row
+        self._next_row = max(self._next_row, row + 1)
+        self._board.clear(row)
+        self._links.attach(number)
+        name = group.name if group.single else f"{group.name}-{index}"
+        arguments = [
+            group.role, f"--folder={self._folder}", f"--parent={os.getpid()}", f"--worker={number}", f"--row={row}",
+            f"--stage={group.stage}", *self._orders(group),
+        ]  # fmt: skip
+        process = self._processes.start(name, arguments)
+        worker = Worker(group, number, index, row, process)
+        group.workers.append(worker)
+        self._workers[number] = worker
+        log.debug("worker.started worker=%s pid=%d", name, process.pid)

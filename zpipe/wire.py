@@ -1,0 +1,176 @@
+"""What the processes of a pipeline say to each other, and nothing that is not exactly that.
+
+A message is one ZeroMQ part:
+
+    octet 0      0x7A ("z")
+    octet 1      version of the wire, VERSION
+    octets 2..   MessagePack array: [tag, fields...], one of the types below
+
+A receiver MUST check all of it before acting: magic, version, length, tag, number, type and range of fields. What
+fails is a `WireError`, never anything else (the tests fuzz it); the receiver counts it, logs it once per peer and
+drops it. Nothing from the wire is ever executed or unpickled, and no length in a message allocates memory:
+a message is at most MAX_BYTES long, which its socket enforces before reading it.
+
+Workers carry the number that the broker gave them. A number is never used twice, so what a dead worker still
+had in its socket is recognised as such.
+"""
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from zpipe.errors import WireError
+
+VERSION = 1
+PREFIX = b"z" + bytes([VERSION])
+MAX_BYTES = 64 << 20
+"""10,000 objects (the most that `max_objects` allows) with labels of 1,000 bytes are 20 MB; three times that."""
+
+UInt32 = Annotated[int, Meta(ge=0, lt=1 << 32)]
+UInt63 = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Seq = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
+
+
+class Message(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What all messages share: an array on the wire, one tag for each type."""
+
+
+# ---- workers to broker ------------------------------------------------------------------------------------
+
+
+class Bound(Message, tag=1, frozen=True):
+    """The sink's sockets are bound; `publish` and `history` are their endpoints as a subscriber connects to them."""
+
+    worker: UInt32
+    publish: str
+    history: str
+
+
+class Ready(Message, tag=2, frozen=True):
+    """The worker's model is loaded; the first frame may come. `total` (ingest): frames in the source, if known."""
+
+    worker: UInt32
+    total: UInt63 | None = None
+
+
+class Refused(Message, tag=3, frozen=True):
+    """The worker cannot do its work at all (bad model, full disk): the run stops with this exit code."""
+
+    worker: UInt32
+    reason: str
+    exit_code: Annotated[int, Meta(ge=1, le=255)]
+
+
+class Read(Message, tag=4, frozen=True):
+    """Ingest has filled a granted slot with frame `seq` of its stream; `failed`: it is unreadable, `body` says why."""
+
+    worker: UInt32
+    seq: Seq
+    slot: UInt32
+    encoded_bytes: UInt63
+    failed: bool
+    body: bytes
+
+
+class End(Message, tag=5, frozen=True):
+    """Ingest has read its last frame; `skipped` things in the source were no frames."""
+
+    worker: UInt32
+    skipped: UInt63
+    drained: bool
+
+
+class Output(Message, tag=6, frozen=True):
+    """A worker has finished a frame; `failed`: no later stage is to see it."""
+
+    worker: UInt32
+    stream: UInt32
+    seq: Seq
+    failed: bool
+    body: bytes
+
+
+class Published(Message, tag=7, frozen=True):
+    """The sink has logged and published all results of the stream up to `seq`."""
+
+    worker: UInt32
+    stream: UInt32
+    seq: Seq
+
+
+class Closed(Message, tag=8, frozen=True):
+    """The sink has logged and published the stream's end of stream."""
+
+    worker: UInt32
+    stream: UInt32
+
+
+# ---- broker to workers ------------------------------------------------------------------------------------
+
+
+class Work(Message, tag=20, frozen=True):
+    """A frame to work on: `slot` and `encoded_bytes` say where its picture is, `body` what is known of it."""
+
+    stream: UInt32
+    seq: Seq
+    slot: UInt32
+    encoded_bytes: UInt63
+    attempts: UInt32
+    body: bytes
+
+
+class Grant(Message, tag=21, frozen=True):
+    """Ingest may fill these slots."""
+
+    slots: Annotated[list[UInt32], Meta(max_length=1 << 16)]
+
+
+class Close(Message, tag=22, frozen=True):
+    """All `count` results of the stream are published: publish its end."""
+
+    stream: UInt32
+    count: UInt63
+    drained: bool
+
+
+class Stop(Message, tag=23, frozen=True):
+    """Nothing comes after this: end. (Ingest: finish the frame being read, say `End`, then end.)"""
+
+
+FromWorker = Bound | Ready | Refused | Read | End | Output | Published | Closed
+ToWorker = Work | Grant | Close | Stop
+
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder()
+_from_worker = msgspec.msgpack.Decoder(FromWorker)
+_to_worker = msgspec.msgpack.Decoder(ToWorker)
+
+
+def encode(message: Message) -> bytes:
+    """The message as one part."""
+    return PREFIX + _encoder.encode(message)
+
+
+def decode_from_worker(data: bytes) -> FromWorker:
+    """A message to the broker; `WireError` for anything else."""
+    message: FromWorker = _decode(_from_worker, data)
+    return message
+
+
+def decode_to_worker(data: bytes) -> ToWorker:
+    """A message from the broker; `WireError` for anything else."""
+    message: ToWorker = _decode(_to_worker, data)
+    return message
+
+
+def _decode(decoder: "msgspec.msgpack.Decoder[T]", data: bytes) -> T:
+    if data[:2] != PREFIX:
+        if data[:1] == PREFIX[:1] and len(data) > 1:
+            raise WireError(f"it speaks version {data[1]} of the wire, this is version {VERSION}")
+        raise WireError("it does not begin like a message of zpipe")
+    try:
+        return decoder.decode(memoryview(data)[2:])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise WireError(str(error)) from None

@@ -1,0 +1,163 @@
+"""A worker process: `python -m zpipe.worker`, started by the supervisor. Opens its hands, does its role, ends.
+
+ingest     reads a source                 ingest.py
+detect     a model stage                  detect.py      ┐ share the loop `work` below
+classify   a model stage                  classify.py    ┘
+sink       orders, logs and publishes     sink.py
+"""
+
+import argparse
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import zmq
+
+from zpipe import config as configs
+from zpipe import messages, wire
+from zpipe.board import Heart
+from zpipe.config import Config
+from zpipe.errors import FrameError, ZpipeError
+from zpipe.frames import Store
+from zpipe.link import WorkerLink
+from zpipe.messages import Result
+from zpipe.processes import die_with_parent
+
+BEAT_MS = 1000
+
+
+class Stage(Protocol):
+    """What a model stage does with a frame."""
+
+    name: str
+
+    def work(self, frame: wire.Work) -> Result:
+        """The result as far as it is known after this stage; FrameError makes the frame a `failed` result."""
+
+    def close(self) -> None:
+        """Let go of the model."""
+
+
+def work(stage: Stage, link: WorkerLink, heart: Heart) -> None:
+    """Take a frame, work on it, pass it on, until told to stop."""
+    while not isinstance(message := link.receive(BEAT_MS), wire.Stop):
+        if not isinstance(message, wire.Work):
+            heart.beat()
+            continue
+        heart.busy(message.stream, message.seq)
+        try:
+            result = stage.work(message)
+        except FrameError as error:
+            result = messages.fail(messages.unpack(message.body), stage.name, str(error))
+        link.send(
+            wire.Output(link.worker, message.stream, message.seq, result.status == "failed", messages.pack(result))
+        )
+        heart.idle()
+
+
+def serve(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart, store: Store) -> None:
+    """Do the role until its end."""
+    if options.role == "sink":
+        serve_sink(options, config, link, heart)
+    elif options.role == "ingest":
+        serve_ingest(options, config, link, heart, store)
+    else:
+        stage = open_stage(options, config, store)
+        link.send(wire.Ready(link.worker))
+        work(stage, link, heart)
+        stage.close()
+
+
+def open_stage(options: argparse.Namespace, config: Config, store: Store) -> Stage:
+    """Load the model of a detect or classify stage. The imports are here because no other role needs them."""
+    from zpipe.model import open_classifier, open_detector
+
+    if options.role == "detect":
+        from zpipe.detect import Detect
+
+        detector = open_detector(config.detect, options.threads, options.cache, options.models)
+        return Detect(detector, store, config.frames.max_pixels)
+    from zpipe.classify import Classify
+
+    entry = config.classifiers[options.stage - 1]
+    return Classify(entry.name, open_classifier(entry, options.threads, options.cache, options.models), store)
+
+
+def serve_ingest(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart, store: Store) -> None:
+    """Read one stream."""
+    from zpipe.ingest import Ingest
+    from zpipe.sources import open_source
+
+    entry = config.ingest[options.stage]
+    source = open_source(entry, config.frames.max_pixels)
+    link.send(wire.Ready(link.worker, source.total))
+    Ingest(link, heart, store, source, (options.stage, str(entry.stream)), options.start, options.condemned).run()
+    source.close()
+
+
+def serve_sink(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart) -> None:
+    """Order, log and publish. Ready when as many subscribers are there as were asked for."""
+    from zpipe.sink import REJOIN_S, Sink
+
+    # A restarted sink takes its predecessor's endpoints, whatever free ports those were.
+    endpoints = tuple(options.endpoints) if options.endpoints else (config.sink.publish, config.sink.history)
+    sink = Sink(config, link, heart, options.run, [int(n) for n in options.published.split(",")], endpoints)
+    link.send(wire.Bound(link.worker, sink.publish, sink.history))
+    if options.rejoin is None:
+        sink.await_subscribers(config.sink.wait_subscribers, None)
+    else:
+        sink.await_subscribers(options.rejoin, REJOIN_S)
+    link.send(wire.Ready(link.worker))
+    sink.run()
+    sink.close()
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The supervisor's orders."""
+    parser = argparse.ArgumentParser("zpipe.worker", description=__doc__)
+    parser.add_argument("role", choices=["ingest", "detect", "classify", "sink"])
+    parser.add_argument("--folder", type=Path, required=True, help="run folder")
+    parser.add_argument("--parent", type=int, required=True, help="process to die with")
+    parser.add_argument("--worker", type=int, required=True, help="number of this worker")
+    parser.add_argument("--row", type=int, required=True, help="its row of the board")
+    parser.add_argument("--stage", type=int, default=0, help="number of the stage, or of the stream (ingest)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", help="folder of the model cache")
+    parser.add_argument("--models", help="folder that Python models are imported from")
+    parser.add_argument("--start", type=int, default=1, help="first frame to read (ingest)")
+    parser.add_argument("--condemned", default="", help="why the first frame must not be read (ingest)")
+    parser.add_argument("--run", default="", help="id of the run (sink)")
+    parser.add_argument("--published", default="", help="results published per stream (sink)")
+    parser.add_argument("--endpoints", nargs=2, help="publish and history endpoint (sink)")
+    parser.add_argument("--rejoin", type=int, help="subscribers that the sink before this one had (sink)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker; its exit code."""
+    options = parse(arguments)
+    die_with_parent(options.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    config = configs.parse((options.folder / "config.json").read_bytes())
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    link = WorkerLink(context, options.folder, options.worker)
+    heart = Heart(options.folder, options.row)
+    store = Store(options.folder)
+    try:
+        serve(options, config, link, heart, store)
+        return 0
+    except ZpipeError as error:
+        link.send(wire.Refused(link.worker, str(error), error.exit_code))
+        return error.exit_code
+    finally:
+        store.close()
+        heart.close()
+        link.close()
+        context.term()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
