@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections import deque
@@ -216,14 +217,17 @@ class Run:
     """A pipeline that was started by `up`. `started` says where it publishes, `ended` how it ended."""
 
     def __init__(self, command: list[str]) -> None:
-        self._said = tempfile.TemporaryFile()  # a pipe that nobody reads would stop the pipeline when it is full
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed by wait
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._said, stdin=subprocess.DEVNULL)
         self.started: dict[str, Any] = {}
         self.ended: dict[str, Any] = {}
-        while not self.started:
-            if not self._read_event():
-                self.wait()
-                break
+        self._bound = threading.Event()
+        # Read at once: a pipe that nobody reads would stop the pipeline when it is full.
+        self._reader = threading.Thread(target=self._read_events, daemon=True)
+        self._reader.start()
+        self._bound.wait()
+        if not self.started:
+            self.wait()
 
     @property
     def endpoint(self) -> str:
@@ -243,15 +247,12 @@ class Run:
         """Finish what is in flight, then end."""
         self._process.terminate()
 
-    def wait(self, timeout_s: float | None = None) -> dict[str, Any]:
+    def wait(self) -> dict[str, Any]:
         """Wait for the end; the ledger. RunFailed with what was said if the run failed."""
-        assert self._process.stdout is not None
-        while self._read_event():
-            pass
-        exit_code = self._process.wait(timeout_s)
-        if self._process.stdout.closed:
+        exit_code = self._process.wait()
+        self._reader.join()
+        if self._said.closed:
             return self.ended
-        self._process.stdout.close()
         self._said.seek(0)
         said = self._said.read().decode(errors="replace")
         self._said.close()
@@ -265,26 +266,27 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Drain and wait; if the block failed, stop at once."""
+        """Wait for the end; if the block failed, stop at once."""
         if kind is None:
             self.wait()
             return
-        self._process.terminate()
-        self._process.terminate()
+        for _ in range(2):
+            self._process.terminate()
+            time.sleep(0.05)  # two signals at the same moment are one
         with contextlib.suppress(RunFailed):
             self.wait()
 
-    def _read_event(self) -> bool:
+    def _read_events(self) -> None:
         assert self._process.stdout is not None
-        if self._process.stdout.closed:
-            return False
-        line = self._process.stdout.readline()
-        if not line:
-            return False
-        event = msgspec.json.decode(line)
-        if event.get("event") in ("started", "ended"):
-            setattr(self, event["event"], event)
-        return True
+        with self._process.stdout:
+            for line in self._process.stdout:
+                event = msgspec.json.decode(line)
+                if event.get("event") == "started":
+                    self.started = event
+                    self._bound.set()
+                elif event.get("event") == "ended":
+                    self.ended = event
+        self._bound.set()
 
 
 def up(

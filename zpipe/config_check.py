@@ -90,7 +90,7 @@ class _Checker:
             return BAD
 
     def section(self, node: tree.Mapping, kind: inspect.StructType, path: KeyPath) -> dict[str, Any]:
-        """The fields that are there and fit."""
+        """All fields, but those that are missing or do not fit."""
         fields = {field.name: field for field in kind.fields}
         meant = {self.unknown_key(node, key, list(fields), path) for key in node.entries if key not in fields}
         values = {}
@@ -109,14 +109,14 @@ class _Checker:
         return values
 
     def default(self, field: inspect.Field, origin: Origin, path: KeyPath) -> Any:
-        """A default path, or section with one, resolved like a given one; BAD: the struct's own serves."""
+        """The default; a path, or a section with one in it, is resolved like a given one."""
         kind, extra = _bare(field.type)
         if isinstance(kind, inspect.StructType):
             return self.section(tree.Mapping({}, {}, origin), kind, path)
         if "read" in extra and isinstance(field.default, str):
             node = tree.Scalar(field.default, False, replace(origin, folder=self.folder))
             return self.read(node, field.type, path)
-        return BAD
+        return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
     def unknown_key(self, node: tree.Mapping, key: str, valid: list[str], path: KeyPath) -> str | None:
         """Complain about the key; the valid key that it was probably meant to be."""
@@ -289,7 +289,7 @@ def _hint(node: tree.Node, members: list[Member]) -> str:
         return did_you_mean(near)
     if not node.plain and any(isinstance(kind, _UNQUOTED) for kind in kinds):
         return "; quotes make it text"
-    if any(isinstance(kind, inspect.ListType) for kind in kinds):
+    if any(isinstance(kind, inspect.ListType) and isinstance(kind.item_type, inspect.StrType) for kind in kinds):
         return f"; write [{shown(node.text)}]"
     return ""
 

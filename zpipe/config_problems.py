@@ -102,14 +102,22 @@ def nearest_file(folder: str, name: str) -> str | None:
     """The entry of the folder that `name` was probably meant to be; None if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            return nearest(name, [entry.name for entry in islice(entries, MOST_LISTED)])
+            names = [entry.name for entry in islice(entries, MOST_LISTED)]
     except OSError:
         return None
+    # Without suffixes, or every .onnx would look a little like every other.
+    stem = nearest(_stem(name), map(_stem, names))
+    alike = [entry for entry in names if _stem(entry) == stem]
+    return next(iter(difflib.get_close_matches(name, alike, n=1, cutoff=0)), None)
 
 
 def did_you_mean(word: str | None) -> str:
     """`; did you mean WORD?`, or nothing without a word."""
     return f"; did you mean {printable(word)}?" if word else ""
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
 
 
 def _plain_form(word: str) -> str:

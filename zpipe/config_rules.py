@@ -1,7 +1,7 @@
 """What must hold between the keys of a config, beyond the type of each.
 
-A rule gets the values that were read (what was wrong is missing, or not a dict) and reports what it finds, so
-these mistakes stand in one list with all others.
+A rule gets all values, defaults included, but those that were wrong: they are missing, or in a list not a dict.
+It reports what it finds, so these mistakes stand in one list with all others.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,16 +14,15 @@ Values = dict[str, Any]
 Report = Callable[[KeyPath, str], None]
 
 FIXED_STAGES = ("ingest", "detect", "sink")
-DEFAULT_CLASSIFY_NAME = "classify"
 
 
 def name_streams(config: Values, report: Report) -> None:
     """Each entry of ingest gets a stream: its own, or that of its path; no two the same."""
     owners: dict[str, int] = {}
     for i, entry in _numbered(config.get("ingest")):
-        given = entry.get("stream")
-        if given is None and "path" not in entry:
+        if not {"stream", "path"} <= entry.keys():
             continue
+        given = entry["stream"]
         name = entry["stream"] = given or stream_name(entry["path"])
         if name in owners:
             source = "" if given else ", taken from the path,"
@@ -38,7 +37,9 @@ def distinct_stages(config: Values, report: Report) -> None:
     """Stages are told apart by name: in results, `zpipe scale`, process names."""
     owners: dict[str, KeyPath] = {}
     for path, stage in _classify(config):
-        name = stage.get("name", DEFAULT_CLASSIFY_NAME)
+        name = stage.get("name")
+        if name is None:
+            continue
         if name in FIXED_STAGES:
             report((*path, "name"), f"'{name}' is another stage of the pipeline, expected a name of its own")
         elif name in owners:
@@ -50,9 +51,9 @@ def distinct_stages(config: Values, report: Report) -> None:
 def one_normalization(config: Values, report: Report) -> None:
     """`normalize` is a preset of mean and scale, so it cannot stand beside them."""
     for path, stage in _classify(config):
-        preset = stage.get("normalize", "none")
+        preset = stage.get("normalize")
         given = [key for key in ("mean", "scale") if stage.get(key) is not None]
-        if preset != "none" and given:
+        if preset not in (None, "none") and given:
             both = " and ".join(given)
             report((*path, "normalize"), f"'{preset}' sets mean and scale, expected it without {both}")
 
@@ -69,13 +70,15 @@ def included_or_excluded(config: Values, report: Report) -> None:
 def history_endpoint(config: Values, report: Report) -> None:
     """History is served beside publication, by default on the next port."""
     sink = config.get("sink", {})
-    publish, history = str(sink.get("publish", "")), sink.get("history")
-    if publish.endswith(f":{LAST_PORT}") and history is None:
+    if not {"publish", "history"} <= sink.keys():
+        return
+    publish, history = sink["publish"], sink["history"]
+    if history is None and publish.endswith(f":{LAST_PORT}"):
         report(
             ("sink", "publish"),
             f"after port {LAST_PORT} is none for history, expected a lower one or `history`",
         )
-    if publish and publish == history and not publish.endswith("*"):
+    if history == publish and not publish.endswith("*"):
         report(("sink", "history"), "is the same as publish, expected an endpoint of its own")
 
 

@@ -22,6 +22,8 @@ class Header(NamedTuple):
     width: int
     height: int
     orientation: int = 1
+    has_palette: bool = False
+    """Known of TIFF only, where it decides how OpenCV must be asked."""
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -44,6 +46,15 @@ def read_header(data: memoryview) -> Header:
     if header.width <= 0 or header.height <= 0:
         raise FrameError(f"{name} file whose header claims a size of {header.width}×{header.height}")
     return header
+
+
+def refuse_above(max_pixels: int, width: int, height: int) -> None:
+    """`FrameError` when a picture of this size, in pixels, is above the limit."""
+    if width * height > max_pixels:
+        megapixels, limit = width * height / 1e6, max_pixels / 1e6
+        raise FrameError(
+            f"{width}×{height} is {megapixels:,.1f} megapixels; the limit is {limit:,.1f} (frames.max_pixels)"
+        )
 
 
 def sniff(start: bytes) -> str | None:
@@ -149,20 +160,21 @@ def _tiff(data: memoryview) -> Header:
     tile_width, tile_height = fields.get(322, 0), fields.get(323, 0)
     if tile_width * tile_height > max(16 * width * height, 2**24):
         raise FrameError(f"TIFF file of {width}×{height} in tiles of {tile_width}×{tile_height}")
-    return Header("TIFF", width, height, _valid_orientation(fields.get(274, 1)))
+    has_palette = fields.get(262) == 3  # PhotometricInterpretation
+    return Header("TIFF", width, height, _valid_orientation(fields.get(274, 1)), has_palette)
 
 
 def _png(data: memoryview) -> Header:
     if bytes(data[12:16]) != b"IHDR":
         raise ValueError
     width, height = struct.unpack_from(">II", data, 16)
-    at, orientation = 8, 1
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
+    at, orientation, kind = 8, 1, b""
+    while kind != b"IEND":
+        length, kind = struct.unpack(">I4s", data[at : at + 8].tobytes().ljust(8, b"\xff"))
+        if at + 12 + length > len(data):  # OpenCV would first allocate what a damaged length claims, up to 4 GB
+            raise FrameError("PNG file is truncated or damaged: it ends inside one of its chunks")
         if kind == b"eXIf":
             orientation = _exif_orientation(data[at + 8 : at + 8 + length])
-        elif kind == b"IEND":
-            break
         at += 12 + length
     return Header("PNG", width, height, orientation)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from zpipe import opencv
 from zpipe.errors import FrameError
-from zpipe.image_headers import Header, read_header
+from zpipe.image_headers import Header, read_header, refuse_above
 
 Picture = NDArray[np.uint8]
 """(height, width, 3), BGR, uint8, C-contiguous."""
@@ -44,7 +44,7 @@ def decode(data: memoryview | bytes, allocate: Allocate, max_pixels: int) -> Pic
     """
     encoded = memoryview(data)
     header = read_header(encoded)
-    _refuse_above(max_pixels, header.width, header.height)
+    refuse_above(max_pixels, header.width, header.height)
     if header.format != "JPEG":
         picture = _decode_by_opencv(encoded, header)
         # OpenCV turns TIFFs upright whatever its flags say, and nothing else when they say "unchanged".
@@ -57,14 +57,6 @@ def decode(data: memoryview | bytes, allocate: Allocate, max_pixels: int) -> Pic
     lying = np.empty((header.height, header.width, 3), np.uint8)
     _decode_jpeg(encoded, lying)
     return _upright(lying, header.orientation, allocate, max_pixels)
-
-
-def _refuse_above(max_pixels: int, width: int, height: int) -> None:
-    if width * height > max_pixels:
-        megapixels, limit = width * height / 1e6, max_pixels / 1e6
-        raise FrameError(
-            f"{width}×{height} is {megapixels:,.1f} megapixels; the limit is {limit:,.1f} (frames.max_pixels)"
-        )
 
 
 def _decode_jpeg(data: memoryview, out: Picture) -> None:
@@ -88,7 +80,8 @@ def _decode_jpeg(data: memoryview, out: Picture) -> None:
 
 def _decode_by_opencv(data: memoryview, header: Header) -> NDArray[Any]:
     """The picture as stored (not upright): gray or BGR, uint8."""
-    picture = _imdecode(data, as_8_bit_bgr=False)
+    # OpenCV calls some TIFF palettes gray (and converts green to it) when asked to change nothing.
+    picture = _imdecode(data, as_8_bit_bgr=header.has_palette)
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint16:
         if header.format == "AVIF":  # 10 or 12 bits, not scaled to 16; OpenCV can scale, but without alpha
             picture = _imdecode(data, as_8_bit_bgr=True)
@@ -119,7 +112,7 @@ def _upright(picture: NDArray[Any], orientation: int, allocate: Allocate, max_pi
     import cv2
 
     height, width = picture.shape[:2]
-    _refuse_above(max_pixels, width, height)  # the decoder's word counts where the header was wrong
+    refuse_above(max_pixels, width, height)  # the decoder's word counts where the header was wrong
     out = allocate(width, height) if orientation >= 5 else allocate(height, width)
     if picture.ndim == 2 or picture.shape[2] == 1:
         picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)

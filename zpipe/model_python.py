@@ -226,10 +226,10 @@ def where(error: BaseException, module: ModuleType | None) -> str:
 def detection_arrays(returned: Any) -> tuple[Floats, Floats, Any]:
     """What a `detect` returned, as (n, 4), (n,), (n,); ValueError, to be read after "returned ", if not."""
     if isinstance(returned, list):
-        rows = numbers(returned, "a list of (x, y, w, h, confidence, label_id)").reshape(len(returned), -1)
-        if len(rows) and rows.shape[1] != 6:
-            raise ValueError(f"rows of {rows.shape[1]} numbers, expected (x, y, w, h, confidence, label_id)")
-        rows = rows.reshape(-1, 6)
+        rows = numbers(returned, "a list of (x, y, w, h, confidence, label_id)")
+        rows = rows.reshape(0, 6) if not returned else rows
+        if rows.ndim != 2 or rows.shape[1] != 6:
+            raise ValueError(f"rows of shape {rows.shape[1:]}, expected (x, y, w, h, confidence, label_id)")
         boxes, confidences, label_ids = rows[:, :4], rows[:, 4], rows[:, 5]
     elif isinstance(returned, tuple) and len(returned) == 3:
         boxes = numbers(returned[0], "boxes")
@@ -254,7 +254,7 @@ def class_arrays(returned: Any, count: int) -> tuple[Any, Floats]:
     if isinstance(returned, tuple) and len(returned) == 2:
         label_ids = numbers(returned[0], "label_ids")
         confidences = numbers(returned[1], "confidences")
-    elif isinstance(returned, list):
+    elif isinstance(returned, list) and all(isinstance(row, list | tuple) for row in returned):
         most = max((len(row) for row in returned), default=0)
         # Rows may be of different lengths; what is missing comes last.
         padded = [list(row) + [(-1, 0.0)] * (most - len(row)) for row in returned]

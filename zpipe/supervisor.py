@@ -113,6 +113,8 @@ class Supervisor:
             if len(staying) < group.wanted and now >= group.not_before:
                 for _ in range(group.wanted - len(staying)):
                     self._start(group)
+            if group.single:  # ingest and sink leave when the ledger dismisses them
+                continue
             for worker in staying[group.wanted :]:
                 if worker.ready:
                     surplus.append(worker)

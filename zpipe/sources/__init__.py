@@ -42,9 +42,9 @@ def open_source(config: IngestConfig, max_pixels: int) -> Source:
     kind = kind_of(config.path)
     if kind != "directory" and (config.recursive or config.glob is not None):
         key = "recursive" if config.recursive else "glob"
-        raise ConfigError(f"ingest path {config.path}: {key} is for a directory, but this is a {kind}")
+        raise ConfigError(f"ingest path {config.path}: {key} works for a directory only, this is: {kind}")
     if kind != "video" and config.every != 1:
-        raise ConfigError(f"ingest path {config.path}: every is for a video, but this is a {kind}")
+        raise ConfigError(f"ingest path {config.path}: every works for a video only, this is: {kind}")
     return OPENERS[kind](config, max_pixels)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from zpipe import opencv
 from zpipe.config import IngestConfig
 from zpipe.errors import FrameError
+from zpipe.image_headers import refuse_above
 from zpipe.sources.files import printable
 from zpipe.sources.protocol import Slot, SourceFrame
 
@@ -102,12 +103,10 @@ class VideoSource:
         width, height = _frame_size(capture)
         if not capture.isOpened() or width <= 0 or height <= 0:
             return "cannot be opened: no video, incomplete, or of a kind that OpenCV's FFmpeg does not know"
-        if width * height > self._max_pixels:
-            capture.release()
-            return (
-                f"frames of {width}×{height} are {width * height / 1e6:,.1f} megapixels; the limit is"
-                f" {self._max_pixels / 1e6:,.1f} (frames.max_pixels)"
-            )
+        try:
+            refuse_above(self._max_pixels, width, height)
+        except FrameError as error:
+            return str(error)
         self._capture = capture
         return ""
 
@@ -130,9 +129,9 @@ class VideoFrame:
         if not is_there:
             raise FrameError("the frame cannot be decoded")
         if not np.may_share_memory(picture, room):  # not the size announced: some change on the way
-            if picture.shape[0] * picture.shape[1] > self._max_pixels:
-                raise FrameError(f"a frame of {picture.shape[1]}×{picture.shape[0]}, above frames.max_pixels")
-            np.copyto(slot.pixels(*picture.shape[:2]), picture)
+            height, width = picture.shape[:2]
+            refuse_above(self._max_pixels, width, height)
+            np.copyto(slot.pixels(height, width), picture)
 
 
 class FailedFrame:

@@ -1,0 +1,16 @@
+"""What several test folders share."""
+
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Real models, images, videos and broken files beside the checkout; not part of it."""
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of shared test data; the test is skipped where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip("no shared test data beside this checkout")
+    return DATA

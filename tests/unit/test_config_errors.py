@@ -1,0 +1,394 @@
+"""What is said about a config that is wrong: each line, word for word."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from zpipe.config import load
+from zpipe.config_problems import MOST_LINES, nearest
+from zpipe.errors import ConfigError
+
+MINIMAL = "name: yard\ningest: [{path: images}]\ndetect: {model: m.onnx}\n"
+
+
+def complaints(
+    folder: Path, text: str | bytes, *overrides: str, check_files: bool = False, name: str = "c.yaml"
+) -> list[str]:
+    """The lines of the ConfigError, the folder left out."""
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError) as caught:
+        load(path, list(overrides), check_files=check_files)
+    return str(caught.value).replace(f"{folder}/", "").splitlines()
+
+
+def detect(tmp_path: Path, line: str) -> list[str]:
+    """The complaints about one line in the detect section, which is line 5 of the file."""
+    text = f"name: yard\ningest: [{{path: images}}]\ndetect:\n  model: m.onnx\n  {line}\n"
+    return [found.removeprefix("c.yaml:5: detect.") for found in complaints(tmp_path, text)]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        # numbers
+        ("confidence: 1.5", "confidence: 1.5 is more than 1, expected a number from 0 to 1"),
+        ("confidence: -1", "confidence: -1 is less than 0, expected a number from 0 to 1"),
+        ("confidence: 0,5", "confidence: '0,5' is not a number from 0 to 1"),
+        ("confidence: '0.5'", "confidence: '0.5' is not a number from 0 to 1; quotes make it text"),
+        ("confidence: .nan", "confidence: '.nan' is not a number from 0 to 1"),
+        ("confidence: 1e999", "confidence: 1e999 is more than a number can hold"),
+        ("confidence: 1:30", "confidence: '1:30' is not a number from 0 to 1"),
+        ("confidence:", "confidence: is empty, expected a number from 0 to 1"),
+        ("confidence: [1]", "confidence: a list is not a number from 0 to 1"),
+        ("confidence: {a: 1}", "confidence: a mapping is not a number from 0 to 1"),
+        ("timeout_s: 0", "timeout_s: 0 is not above 0, expected a number above 0"),
+        ("tile_overlap: 0.9", "tile_overlap: 0.9 is not below 0.9, expected a number of at least 0 and below 0.9"),
+        ("max_objects: 2.5", "max_objects: 2.5 is not a whole number from 1 to 10000"),
+        ("max_objects: 99999999999999999999", "max_objects: 99999999999999999999 is more than a number can hold"),
+        # a word or a number
+        ("count: two", "count: 'two' is neither a whole number from 1 to 256 nor auto"),
+        ("count: Auto", "count: 'Auto' is neither a whole number from 1 to 256 nor auto; did you mean auto?"),
+        ("count: 0", "count: 0 is less than 1, expected a whole number from 1 to 256"),
+        ("count: true", "count: 'true' is neither a whole number from 1 to 256 nor auto"),
+        # words
+        ("color: brg", "color: 'brg' is none of auto, bgr, gray, rgb; did you mean rgb?"),
+        ("precision: fp32", "precision: 'fp32' is none of auto, bf16, f16, f32; did you mean f32?"),
+        ("format: yolo8", "yolov8"),
+        ("class_agnostic: 1", "class_agnostic: 1 is neither true nor false"),
+        ("class_agnostic: 'true'", "class_agnostic: 'true' is neither true nor false; quotes make it text"),
+        ("tiles: 2", "tiles: '2' is not COLUMNSxROWS, such as 2x2 (at most 99x99)"),
+        ("tiles: 0x2", "tiles: '0x2' is not COLUMNSxROWS, such as 2x2 (at most 99x99)"),
+        # lists and mappings
+        ("include: person", "include: 'person' is not a list; write [person]"),
+        ("include: [a, [b]]", "include.1: a list is not text"),
+        ("include: [a, ~]", "include.1: is empty, expected text"),
+        ("mean: [1, 2]", "mean: a list of 2 is not a list of one number or three (one per channel)"),
+        ("mean: []", "mean: an empty list is not a list of one number or three (one per channel)"),
+        ("mean: [1, 2, x]", "mean.2: 'x' is not a number"),
+        ("mean: dark", "mean: 'dark' is neither a number nor a list of one number or three (one per channel)"),
+        ("size: [416]", "size: a list of 1 is not a list of two numbers, [width, height]"),
+        ("size: [416, 0]", "size.1: 0 is less than 1, expected a whole number from 1 to 16384"),
+        ("size: 416", "size: 416 is not a list of two numbers, [width, height]"),
+        ("options: 5", "options: 5 is not a mapping (key: value)"),
+        ("confidences: {person: 2}", "confidences.person: 2 is more than 1, expected a number from 0 to 1"),
+        # keys
+        ("confidnce: 1", "confidnce: no such key; did you mean confidence?"),
+        ("conf: 1", "conf"),
+        ("Max-Objects: 1", "Max-Objects: no such key; did you mean max_objects?"),
+        ("top_k: 1", "top_k: no such key here; it belongs to classify"),
+        ("path: 1", "path: no such key here; it belongs to ingest"),
+        ("7: 1", "7: no such key, expected one of model, labels, count, "),
+        ("iou: 0.5\n  iou: 0.6", "c.yaml:6: detect.iou: is given twice, first in line 5, expected once"),
+        ("[a]: 1", "c.yaml:5: detect: a key is a list or a mapping, expected text"),
+        ("iou: !!python/name:os.system 0.5", "iou: the tag tag:yaml.org,2002:python/name:os.system has no meaning"),
+        # no path at all
+        ("labels: ''", "labels: is empty, expected a path"),
+    ],
+)  # fmt: skip
+def test_one_wrong_line(tmp_path: Path, line: str, complaint: str) -> None:
+    found = detect(tmp_path, line)
+    assert len(found) == 1
+    assert complaint in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", ["c.yaml:1: the file is empty, expected 'key: value' lines (name, ingest, detect, ...)"]),
+        ("# only\n", ["c.yaml:1: the file is empty, expected 'key: value' lines (name, ingest, detect, ...)"]),
+        ("- a\n", ["c.yaml:1: found a list, expected 'key: value' lines (name, ingest, detect, ...)"]),
+        ("name:yard\n", ["c.yaml:1: found only text, expected 'key: value' lines (name, ingest, detect, ...)"]),
+        (
+            "sink: {results: x}\n",
+            [
+                "c.yaml:1: name: is missing, expected a name (at most 40 of A-Z a-z 0-9 . _ -, beginning with a "
+                "letter or digit)",
+                "c.yaml:1: ingest: is missing, expected a list of at least one entry",
+                "c.yaml:1: detect: is missing, expected a mapping (model: ...)",
+            ],
+        ),
+        (
+            "name: a b\ningest: []\n\ndetect:\n\n  count: 1\n",
+            [
+                "c.yaml:1: name: 'a b' is not a name (at most 40 of A-Z a-z 0-9 . _ -, beginning with a letter or "
+                "digit)",
+                "c.yaml:2: ingest: an empty list is not a list of at least one entry",
+                "c.yaml:4: detect.model: is missing, expected a model file or package.module:Class",
+            ],
+        ),
+        (
+            "name: x\ningest: [images, {}, {pth: a}, {path:images}]\ndetect: yolo.onnx\nclassify: squeeze.onnx\n",
+            [
+                "c.yaml:2: ingest.0: 'images' is not a mapping (path: ...)",
+                "c.yaml:2: ingest.1.path: is missing, expected a path",
+                "c.yaml:2: ingest.2.pth: no such key; did you mean path?",
+                "c.yaml:2: ingest.3.path:images: no such key; is the space after the colon missing?",
+                "c.yaml:3: detect: 'yolo.onnx' is not a mapping (model: ...)",
+                "c.yaml:4: classify: 'squeeze.onnx' is neither a mapping (model: ...) nor a list",
+            ],
+        ),
+    ],
+)
+def test_a_wrong_file(tmp_path: Path, text: str, lines: list[str]) -> None:
+    assert complaints(tmp_path, text) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: x\n\tingest: 1\n", "c.yaml:2: the line is indented with a tab; YAML indents with spaces"),
+        ("name: x\ndetect:\n  a: 1\n\tb: 2\n", "c.yaml:4: the line is indented with a tab; YAML indents with spaces"),
+        ("name: x\ndetect:\n\tb: 2\n", "c.yaml:3: the line is indented with a tab; YAML indents with spaces"),
+        ("name: x\nmodel\ndetect: 1\n", "c.yaml:3: not a 'key: value' line: is the colon, or the space after it, "
+                                        "missing? (it began in line 2)"),
+        ("name: x: y\n", "c.yaml:1: a 'key:' where none can be: check the indentation, and put text that holds ': ' "
+                         "in quotes"),
+        ("a:\n   b: 1\n  c: 2\n", "c.yaml:3: does not fit the indentation of the lines above (it began in line 1)"),
+        ("glob: *.jpg\n", 'c.yaml:1: text that begins with * or & must be in quotes, as in "*.jpg"'),
+        ("glob: *all\n", "c.yaml:1: text that begins with * must be in quotes (*name repeats what &name marked)"),
+        ("a: @b\n", "c.yaml:1: text that begins with this character must be in quotes"),
+        ("a: 'b\nc: d\n", "c.yaml:3: text in quotes does not end (it began in line 1)"),
+        ("a: [b\nc: d\n", "c.yaml:2: a comma or a closing bracket is missing before here (it began in line 1)"),
+        ("a: 1\n---\nb: 1\n", "c.yaml:2: a second document begins here ('---'), expected one (it began in line 1)"),
+        ("a: \x07\n", "c.yaml:1: the character '\\x07' is not text"),
+        ('a: "\\0"\n', "c.yaml:1: '\\x00' holds a character that is not text"),
+        ('a: "\\ud800"\n', "c.yaml:1: '\\ud800' holds a character that is not text"),
+        ('a: "\\UFFFFFFFF"\n', "c.yaml:1: a \\U escape in double quotes is not a character"),
+        ("[" * 5000, "c.yaml:1: is nested more than 32 deep"),
+        ("a: " + "[" * 40 + "]" * 40, "c.yaml:1: is nested more than 32 deep"),
+        ("a: &a [*a]", "c.yaml:1: is nested more than 32 deep"),
+        (b"name: x\nmodel: \xff\n", "c.yaml:2: byte 0xff is not UTF-8, expected YAML saved as UTF-8 text"),
+        (b"\x00" * 10, "c.yaml:1: the character '\\x00' is not text"),
+        (b"a" * 2_000_000, "c.yaml: is larger than 1 MiB, so it is not a config"),
+    ],
+)  # fmt: skip
+def test_what_is_no_yaml(tmp_path: Path, text: str | bytes, line: str) -> None:
+    assert complaints(tmp_path, text) == [line]
+
+
+def test_aliases_do_not_multiply_without_end(tmp_path: Path) -> None:
+    text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    for level in range(1, 12):
+        text += f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n"
+    assert complaints(tmp_path, text) == ["c.yaml:1: holds more than 200,000 values"]
+
+
+def test_merging_what_is_no_mapping(tmp_path: Path) -> None:
+    assert complaints(tmp_path, MINIMAL + "<<: [a]\n")[0] == "c.yaml:4: <<: merges something that is not a mapping"
+
+
+def test_many_errors_are_counted(tmp_path: Path) -> None:
+    text = MINIMAL.replace("m.onnx", f"m.onnx, include: [{', '.join(['[]'] * 200)}]")
+    found = complaints(tmp_path, text)
+    assert len(found) == MOST_LINES + 1
+    assert found[-1] == "... and 150 more"
+
+
+def test_all_errors_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = (
+        "classify: {name: sink, model: gone.onnx, normalize: imagenet, mean: 1}\n"
+        "nme: x\n"
+        "ingest:\n"
+        "  - {path: gone}\n"
+        "  - {path: m.onnx, every: 0}\n"
+        "  - {path: m.onnx}\n"
+        "detect: {model: M.onnx, include: [a, b], exclude: [b], iou: 2}\n"
+        "sink: {publish: 'tcp://127.0.0.1:65535', history: udp://x}\n"
+        "frames: {in_flight: 2}\n"
+    )
+    (tmp_path / "m.onnx").touch()
+    assert complaints(tmp_path, text, "detect.cuont=1", check_files=True) == [
+        "c.yaml:1: classify.model: no such file: gone.onnx",
+        "c.yaml:1: classify.name: 'sink' is another stage of the pipeline, expected a name of its own",
+        "c.yaml:1: classify.normalize: 'imagenet' sets mean and scale, expected it without mean",
+        "c.yaml:2: nme: no such key; did you mean name?",
+        "c.yaml:4: ingest.0.path: no such file or directory: gone",
+        "c.yaml:5: ingest.1.every: 0 is less than 1, expected a whole number of at least 1",
+        "c.yaml:6: ingest.2.stream: 'm', taken from the path, is already the stream of ingest.1, expected another "
+        "for each",
+        "c.yaml:7: detect.model: no such file: M.onnx; did you mean m.onnx?",
+        "c.yaml:7: detect.iou: 2 is more than 1, expected a number from 0 to 1",
+        "c.yaml:7: detect.exclude: 'b' is in include as well, expected it in one of them",
+        "c.yaml:8: sink.history: 'udp://x' is not an endpoint (tcp://HOST:PORT or ipc://PATH)",
+        "c.yaml:9: frames.in_flight: 2 is less than the 3 streams, expected one each at least",
+        "--set detect.cuont: no such key; did you mean count?",
+    ]
+
+
+# --- files ---
+
+
+def test_missing_files_name_what_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "configs"
+    (folder / "models/old").mkdir(parents=True)
+    (folder / "models/yolox_nano_416.onnx").touch()
+    (folder / "images").mkdir()
+    (tmp_path / "here.txt").touch()
+    text = (
+        "name: x\n"
+        "ingest: [{path: imges/}, {path: images/ghost.png}]\n"
+        "detect: {model: models/yolox_nano_41.onnx, labels: here.txt}\n"
+        "classify:\n"
+        "  - {name: a, model: modles/deep/x.onnx}\n"
+        "  - {name: b, model: models/old}\n"
+        "sink: {results: images}\n"
+    )
+    assert complaints(folder, text, check_files=True) == [
+        "c.yaml:2: ingest.0.path: no such file or directory: imges; did you mean images?",
+        "c.yaml:2: ingest.1.path: no such file or directory: images/ghost.png",
+        "c.yaml:3: detect.model: no such file: models/yolox_nano_41.onnx; did you mean yolox_nano_416.onnx?",
+        "c.yaml:3: detect.labels: no such file: here.txt; it is there from the current directory, but paths start "
+        "at the config's folder",
+        f"c.yaml:5: classify.0.model: no such file: modles/deep/x.onnx (no modles in {folder}); did you mean models?",
+        "c.yaml:6: classify.1.model: models/old is a directory, expected a file",
+        "c.yaml:7: sink.results: images is a directory, expected a file to write",
+    ]
+
+
+def test_results_under_a_file(tmp_path: Path) -> None:
+    for name in ("images", "m.onnx"):
+        (tmp_path / name).touch()
+    found = complaints(tmp_path, MINIMAL + "sink: {results: m.onnx/a/b.jsonl}\n", check_files=True)
+    assert found == ["c.yaml:4: sink.results: m.onnx is not a directory, so m.onnx/a/b.jsonl cannot be written"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_files_without_permission(tmp_path: Path) -> None:
+    (tmp_path / "images").touch()
+    (tmp_path / "m.onnx").touch(mode=0)
+    (tmp_path / "locked").mkdir(mode=0o500)
+    found = complaints(tmp_path, MINIMAL + "sink: {results: locked/b.jsonl}\n", check_files=True)
+    assert found == [
+        "c.yaml:3: detect.model: m.onnx cannot be read: permission denied",
+        "c.yaml:4: sink.results: locked cannot be written: permission denied",
+    ]
+
+
+def test_a_config_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "demo.yaml").touch()
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/dmo.yaml: no such file; did you mean ")):
+        load(tmp_path / "dmo.yaml")
+    with pytest.raises(ConfigError, match="is a directory, expected a YAML file"):
+        load(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read: Not a directory"):
+        load(tmp_path / "demo.yaml/x.yaml")
+    with pytest.raises(ConfigError, match="cannot be read: embedded null byte"):
+        load("a\0b")
+    with pytest.raises(ConfigError, match="cannot be read: File name too long"):
+        load("a" * 300)
+
+
+def test_a_folder_that_is_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    found = complaints(folder, MINIMAL)
+    assert len(found) == 3
+    assert "caf\\udce9" in found[0]
+    assert "is not UTF-8" in found[0]
+
+
+def test_the_current_directory_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c.yaml").write_text(MINIMAL)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match="current directory no longer exists"):
+        load(tmp_path / "c.yaml", ["name=x"])
+
+
+# --- between keys ---
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("ingest: [{path: a}, {path: b, stream: a}]", "ingest.1.stream: 'a' is already the stream of ingest.0, "
+                                                      "expected another for each"),
+        ("ingest: [{path: a/x}, {path: b/x}]", "ingest.1.stream: 'x', taken from the path, is already the stream of "
+                                               "ingest.0, expected another for each"),
+        ("classify: [{model: a}, {model: b}]", "classify.1.name: 'classify' is already the name of classify.0, "
+                                               "expected another for each"),
+        ("classify: [{model: a, name: detect}]", "classify.0.name: 'detect' is another stage of the pipeline, "
+                                                 "expected a name of its own"),
+        ("sink: {publish: 'tcp://h:65535'}", "sink.publish: after port 65535 is none for history, expected a lower "
+                                             "one or `history`"),
+        ("sink: {publish: 'tcp://h:1', history: 'tcp://h:1'}", "sink.history: is the same as publish, expected an "
+                                                               "endpoint of its own"),
+        ("sink: {publish: 'tcp://h'}", "sink.publish: 'tcp://h' has no host or no port, expected tcp://HOST:PORT, "
+                                       "the port 1 to 65535, or * for a free one"),
+        ("sink: {publish: 'tcp://:5'}", "sink.publish: 'tcp://:5' has no host or no port, "),
+        ("sink: {publish: 'tcp://h:70000'}", "sink.publish: 'tcp://h:70000' has no host or no port, "),
+        ("sink: {publish: 'tcp://h:0'}", "sink.publish: 'tcp://h:0' has no host or no port, "),
+        (f"sink: {{publish: 'ipc://{'a' * 100}'}}", "is too long for a socket, expected at most 99 bytes"),
+    ],
+)  # fmt: skip
+def test_keys_that_do_not_go_together(tmp_path: Path, text: str, line: str) -> None:
+    key = text.partition(":")[0]
+    kept = "".join(f"{row}\n" for row in MINIMAL.splitlines() if not row.startswith(key))
+    found = complaints(tmp_path, kept + text + "\n")
+    assert len(found) == 1
+    assert line in found[0]
+
+
+# --- --set ---
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("detect.confidnce=1", "--set detect.confidnce: no such key; did you mean confidence?"),
+        ("detct.confidence=1", "--set detct: no such key; did you mean detect?"),
+        ("confidence=1", "--set confidence: no such key here; it belongs to detect"),
+        ("detect.confidence=1.5", "--set detect.confidence: 1.5 is more than 1, expected a number from 0 to 1"),
+        ("detect.color=bgrr", "--set detect.color: 'bgrr' is none of auto, bgr, gray, rgb; did you mean bgr?"),
+        ("detect.count=", "--set detect.count: is empty, expected a whole number from 1 to 256 or auto"),
+        ("detect.count", "--set detect.count: expected KEY=VALUE, such as detect.confidence=0.5"),
+        ("=1", "--set =1: expected KEY=VALUE, such as detect.confidence=0.5"),
+        ("detect..count=1", "--set detect..count=1: expected KEY=VALUE, such as detect.confidence=0.5"),
+        ("name.x=1", "--set name.x: name is a single value, expected a mapping or a list there"),
+        ("ingest.path=x", "--set ingest.path: ingest is a list, expected an entry's number: 0 to 1 (1 adds one)"),
+        ("ingest.2.path=x", "--set ingest.2.path: ingest is a list, expected an entry's number: 0 to 1 (1 adds one)"),
+        ("ingest.1.every=2", "--set ingest.1.path: is missing, expected a path"),
+        ("classify.count=2", "--set classify.model: is missing, expected a model file or package.module:Class"),
+        ("detect.include=[a", "--set detect.include: a comma or a closing bracket is missing before here"),
+        ("detect.include='a", "--set detect.include: text in quotes does not end"),
+        ("detect.include={a: 1, a: 2}", "--set detect.include.a: is given twice, first in line 1, expected once"),
+        ("detect.device=\udcff", "--set detect.device: '\\udcff' holds a character that is not text"),
+        ("." .join(["detect.options", *"a" * 40]) + "=1", "is nested more than 32 deep"),
+        ("a\nb=1", "--set a\\nb: no such key, expected one of name, ingest, detect, classify, sink, frames, "),
+    ],
+)  # fmt: skip
+def test_wrong_overrides(tmp_path: Path, override: str, line: str) -> None:
+    found = complaints(tmp_path, MINIMAL, override)
+    assert line in found[0]
+    assert len(found) == (2 if "a: 1, a: 2" in override else 1)
+
+
+def test_a_missing_file_of_an_override(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/model.onnx").touch()
+    monkeypatch.chdir(tmp_path / "sub")
+    found = complaints(tmp_path, MINIMAL, "detect.model=modl.onnx", check_files=True)
+    assert found == ["--set detect.model: no such file: sub/modl.onnx; did you mean model.onnx?"]
+
+
+@pytest.mark.parametrize(
+    ("word", "valid", "near"),
+    [
+        ("confidnce", ["confidence", "count"], "confidence"),
+        ("CONFIDENCE", ["confidence", "count"], "confidence"),
+        ("wait-subscribers", ["wait_subscribers"], "wait_subscribers"),
+        ("conf", ["confidence", "count"], "confidence"),
+        ("co", ["confidence", "count"], None),
+        ("zzz", ["confidence", "count"], None),
+        ("", ["confidence"], None),
+        ("x", [], None),
+    ],
+)
+def test_nearest(word: str, valid: list[str], near: str | None) -> None:
+    assert nearest(word, valid) == near

@@ -1,0 +1,353 @@
+"""Sources: which files are frames, under which names and numbers, and what a frame reads."""
+
+import os
+import random
+
+import cv2
+import numpy as np
+import pytest
+
+from zpipe.config import IngestConfig
+from zpipe.errors import ConfigError, FrameError
+from zpipe.sources import kind_of, open_source
+
+LIMIT = 1_000_000
+
+
+class Slot:
+    """Private memory, as a caller gives it."""
+
+    def encoded(self, size_bytes):
+        self.file = bytearray(size_bytes)
+        return memoryview(self.file)
+
+    def pixels(self, height, width):
+        self.picture = np.zeros((height, width, 3), np.uint8)
+        return self.picture
+
+
+def source(path, max_pixels=LIMIT, **keys):
+    return open_source(IngestConfig(path=os.fspath(path), **keys), max_pixels)
+
+
+def names(opened):
+    return [frame.name for frame in opened.frames()]
+
+
+def loaded(frame):
+    """The bytes of the file, or why not."""
+    slot = Slot()
+    try:
+        frame.load(slot)
+    except FrameError as error:
+        return str(error)
+    return bytes(slot.file)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Makes files, each holding its own name, in a new folder."""
+
+    def make(*files):
+        for file in files:
+            path = tmp_path / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.encode())
+        return tmp_path
+
+    return make
+
+
+def test_one_image(folder):
+    opened = source(folder("a.jpg") / "a.jpg")
+    assert (opened.total, opened.total_is_exact, opened.skipped, opened.replayable) == (1, True, 0, True)
+    assert list(opened.names()) == names(opened) == ["a.jpg"]
+    assert loaded(next(opened.frames())) == b"a.jpg"
+    assert list(opened.frames(2)) == []
+    opened.close()
+    opened.close()
+
+
+def test_directory_is_in_natural_order_and_counts_what_it_skips(folder):
+    files = ["img10.jpg", "img2.JPG", "img1.jpg", "IMG3.png", "notes.txt", ".hidden.jpg", "clip.mp4", "sub/x.jpg"]
+    opened = source(folder(*files))
+    assert names(opened) == ["img1.jpg", "img2.JPG", "IMG3.png", "img10.jpg"]
+    assert (opened.total, opened.skipped) == (4, 3)
+    assert [frame.name for frame in opened.frames(3)] == ["IMG3.png", "img10.jpg"]
+
+
+def test_order_does_not_hang_on_the_file_system(folder, monkeypatch):
+    path = folder("img1.jpg", "img01.jpg", "IMG1.jpg", "a/b.jpg", "a.jpg")
+    expected = names(source(path, recursive=True))
+    scandir = os.scandir
+
+    class Shuffled:
+        def __init__(self, path):
+            self.entries = list(scandir(path))
+            random.Random(len(self.entries)).shuffle(self.entries)
+
+        def __enter__(self):
+            return iter(self.entries)
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(os, "scandir", Shuffled)
+    assert names(source(path, recursive=True)) == expected
+
+
+def test_recursion_names_files_below_the_directory(folder):
+    path = folder("b2/x.jpg", "b10/x.jpg", "b2/deep/y.png", "a.jpg", ".git/z.jpg", "b2/readme.md")
+    opened = source(path, recursive=True)
+    assert names(opened) == ["a.jpg", "b2/deep/y.png", "b2/x.jpg", "b10/x.jpg"]
+    assert opened.skipped == 1
+    assert [loaded(frame) for frame in opened.frames()] == [name.encode() for name in names(opened)]
+
+
+@pytest.mark.parametrize(
+    ("glob", "expected"),
+    [
+        ("*.jpg", ["a.jpg", "cam1/a.jpg", "cam1/x/a.jpg"]),
+        ("cam1/*.jpg", ["cam1/a.jpg"]),
+        ("cam1/**", ["cam1/a.jpg", "cam1/x/a.jpg"]),
+        ("**/x/*", ["cam1/x/a.jpg"]),
+        ("**/a.jpg", ["a.jpg", "cam1/a.jpg", "cam1/x/a.jpg"]),
+        ("*.raw", ["cam1/b.raw"]),
+        ("[ab].*", ["a.jpg", "cam1/a.jpg", "cam1/x/a.jpg"]),
+        ("nothing*", []),
+    ],
+)
+def test_glob(folder, glob, expected):
+    path = folder("a.jpg", "cam1/a.jpg", "cam1/b.raw", "cam1/x/a.jpg")
+    opened = source(path, glob=glob, recursive=True)
+    assert names(opened) == expected
+    assert opened.total == len(expected)
+    assert opened.skipped == 4 - len(expected)
+
+
+def test_links_are_followed_but_not_in_circles(folder):
+    path = folder("real/a.jpg", "b.jpg")
+    (path / "real" / "up").symlink_to(path)
+    (path / "again").symlink_to(path / "real")
+    (path / "c.jpg").symlink_to(path / "b.jpg")
+    (path / "gone.jpg").symlink_to(path / "nowhere")
+    opened = source(path, recursive=True)
+    found = {frame.name: loaded(frame) for frame in opened.frames()}
+    assert found == {
+        "again/a.jpg": b"real/a.jpg",
+        "b.jpg": b"b.jpg",
+        "c.jpg": b"b.jpg",
+        "gone.jpg": "cannot be read: No such file or directory",
+        "real/a.jpg": b"real/a.jpg",
+    }
+
+
+def test_folder_that_cannot_be_listed_is_a_failed_frame(folder, monkeypatch):
+    path = folder("a.jpg", "locked/x.jpg", "z.jpg")
+    scandir = os.scandir
+
+    def refusing(path):
+        if "locked" in os.fspath(path):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    opened = source(path, recursive=True)
+    assert names(opened) == ["a.jpg", "locked/", "z.jpg"]
+    assert isinstance(loaded(list(opened.frames())[1]), str)
+    with pytest.raises(ConfigError, match="cannot be listed: Permission denied"):
+        source(path / "locked")
+
+
+def test_frames_that_cannot_be_read_say_why(folder):
+    path = folder("gone.jpg", "short.jpg", "huge.jpg")
+    (path / "empty.jpg").touch()
+    os.mkfifo(path / "pipe.jpg")
+    os.truncate(path / "huge.jpg", 100 << 20)
+    opened = source(path)
+    frames = {frame.name: frame for frame in opened.frames()}
+    (path / "gone.jpg").unlink()
+    assert loaded(frames["gone.jpg"]) == "cannot be read: No such file or directory"
+    assert loaded(frames["empty.jpg"]) == "the file is empty"
+    assert loaded(frames["pipe.jpg"]) == "is not a regular file"
+    assert "a file of 105 MB" in loaded(frames["huge.jpg"])
+
+
+def test_file_that_shrinks_while_it_is_read(folder):
+    path = folder("a.jpg") / "a.jpg"
+
+    class Shrinking(Slot):
+        def encoded(self, size_bytes):
+            os.truncate(path, 2)
+            return super().encoded(size_bytes)
+
+    with pytest.raises(FrameError, match="became shorter while it was read: 2 of 5 bytes"):
+        next(source(path).frames()).load(Shrinking())
+
+
+def test_names_are_text_whatever_the_bytes(tmp_path):
+    for name in (b"caf\xc3\xa9.jpg", b"\xff1.jpg", b"\xfe1.jpg", b"a\nb.jpg"):
+        (tmp_path / os.fsdecode(name)).write_bytes(name)
+    opened = source(tmp_path)
+    assert sorted(opened.names()) == sorted(["café.jpg", "\\xff1.jpg", "\\xfe1.jpg", "a\nb.jpg"])
+    for frame in opened.frames():
+        assert frame.name.encode() == loaded(frame).replace(b"\xff", b"\\xff").replace(b"\xfe", b"\\xfe")
+
+
+def test_many_files(tmp_path):
+    for number in range(3000):
+        (tmp_path / f"{number}.png").touch()
+    assert names(source(tmp_path)) == [f"{number}.png" for number in range(3000)]
+
+
+def test_list_file(folder):
+    path = folder("a.jpg", "sub/b c.jpg", "not_listed.jpg")
+    lines = ["# a comment", "", "sub/b c.jpg", "  a.jpg  ", os.fspath(path / "a.jpg"), "missing.jpg", "sub", "a\0.jpg"]
+    (path / "all.txt").write_bytes("\r\n".join(lines[:-1]).encode())
+    opened = source(path / "all.txt")
+    assert names(opened) == list(opened.names()) == ["sub/b c.jpg", "a.jpg", f"{path}/a.jpg", "missing.jpg", "sub"]
+    expected = [b"sub/b c.jpg", b"a.jpg", b"a.jpg", "cannot be read: No such file or directory", "is a directory"]
+    assert [loaded(frame) for frame in opened.frames()] == expected
+    (path / "all.txt").write_bytes("\n".join(lines).encode())
+    with pytest.raises(ConfigError, match="binary content"):
+        source(path / "all.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_list_file_encodings(tmp_path, encoding):
+    (tmp_path / "all.lst").write_text("é.jpg\nb.jpg\n", encoding)
+    assert names(source(tmp_path / "all.lst")) == ["é.jpg", "b.jpg"]
+
+
+def test_empty_sources(tmp_path):
+    (tmp_path / "none.txt").touch()
+    for opened in (source(tmp_path / "none.txt"), source(tmp_path)):
+        assert opened.total == 0
+        assert names(opened) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "kind"),
+    [
+        ("a.jpeg", b"whatever", "image"),
+        ("a.MP4", b"", "video"),
+        ("a.list", b"", "list file"),
+        ("photo", b"\xff\xd8\xff\xe0", "image"),
+        ("photo.dat", b"\x89PNG\r\n\x1a\n", "image"),
+        ("clip", b"\0\0\0\x20ftypisom", "video"),
+        ("clip.bin", b"\x1a\x45\xdf\xa3", "video"),
+    ],
+)
+def test_kind_of_path(tmp_path, file, content, kind):
+    (tmp_path / file).write_bytes(content)
+    assert kind_of(os.fspath(tmp_path / file)) == kind
+
+
+def test_paths_that_are_no_source(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x07")
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "fifo")
+    for name, reason in [
+        ("model.onnx", "expected a directory, an image, a video, or a list of images"),
+        ("absent", "no such file or directory"),
+        ("link", "a link to nowhere"),
+        ("fifo", "neither a file nor a directory"),
+    ]:
+        with pytest.raises(ConfigError, match=f"{name}: .*{reason}"):
+            source(tmp_path / name)
+
+
+def test_keys_for_another_kind(folder):
+    path = folder("a.jpg")
+    with pytest.raises(ConfigError, match="every works for a video only, this is: directory"):
+        source(path, every=2)
+    with pytest.raises(ConfigError, match="glob works for a directory only, this is: image"):
+        source(path / "a.jpg", glob="*")
+    with pytest.raises(ConfigError, match="recursive works for a directory"):
+        source(path / "a.jpg", recursive=True)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A video of 20 frames of 64×48, each brighter than the one before."""
+    path = tmp_path_factory.mktemp("video") / "clip.avi"
+    writer = cv2.VideoWriter(os.fspath(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(20):
+        writer.write(np.full((48, 64, 3), 10 * number, np.uint8))
+    writer.release()
+    return path
+
+
+def brightness(opened, start=1):
+    """Number of each frame, told by what is in it."""
+    for frame in opened.frames(start):
+        slot = Slot()
+        frame.load(slot)
+        assert slot.picture.shape == (48, 64, 3)
+        yield frame.name, round(slot.picture.mean() / 10) + 1
+
+
+@pytest.mark.parametrize("every", [1, 3, 20, 30])
+@pytest.mark.parametrize("start", [1, 2, 5])
+def test_video_numbers_its_frames_exactly(clip, every, start):
+    opened = source(clip, every=every)
+    numbers = list(range(1, 21, every))
+    assert opened.total == len(numbers)
+    assert not opened.total_is_exact
+    assert opened.names() is None
+    assert list(brightness(opened, start)) == [(f"clip.avi#{n}", n) for n in numbers[start - 1 :]]
+    assert list(brightness(opened)) == [(f"clip.avi#{n}", n) for n in numbers]  # replayable
+    opened.close()
+    opened.close()
+
+
+def test_video_frames_that_nobody_loads_are_passed_over(clip):
+    frames = source(clip).frames()
+    for _ in range(6):
+        next(frames)
+    slot = Slot()
+    next(frames).load(slot)
+    assert round(slot.picture.mean() / 10) + 1 == 7
+
+
+def test_video_above_the_pixel_limit_is_one_failed_frame(clip):
+    (frame,) = source(clip, max_pixels=3000).frames()
+    with pytest.raises(FrameError, match=r"64×48 is .* megapixels"):
+        frame.load(Slot())
+
+
+def test_video_that_breaks_off_ends(clip, tmp_path):
+    data = clip.read_bytes()
+    (tmp_path / "half.avi").write_bytes(data[: len(data) * 7 // 8])
+    found = list(brightness(source(tmp_path / "half.avi")))
+    assert 0 < len(found) < 20
+    assert [number for _, number in found] == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all", b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n"])
+def test_broken_video_is_one_failed_frame(tmp_path, content, capfd):
+    (tmp_path / "bad.mp4").write_bytes(content)
+    opened = source(tmp_path / "bad.mp4")
+    (frame,) = opened.frames()
+    assert frame.name == "bad.mp4#1"
+    assert (opened.total, opened.total_is_exact) == (1, True)
+    with pytest.raises(FrameError, match="empty" if not content else "cannot be opened"):
+        frame.load(Slot())
+    assert list(opened.frames(2)) == []
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["text.mp4", "trunc_half.mp4", "zero_byte.mp4"])
+def test_shared_broken_videos(data, name):
+    (frame,) = source(data / "broken" / "videos" / name).frames()
+    with pytest.raises(FrameError):
+        frame.load(Slot())
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "count"), [("person_asl_walk.mkv", 89), ("car-detection.mp4", 377)])
+def test_shared_videos(data, name, count):
+    opened = source(data / "videos" / name, every=8)
+    assert opened.total == -(-count // 8)
+    assert names(opened) == [f"{name}#{number}" for number in range(1, count + 1, 8)]
