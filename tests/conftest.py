@@ -1,10 +1,11 @@
 """What several test folders share."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(os.environ.get("ZPIPE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 """Real models, images, videos and broken files beside the checkout; not part of it."""
 
 

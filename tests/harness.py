@@ -5,7 +5,6 @@ import os
 import signal
 import struct
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -16,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from zpipe.processes import ZPIPE
 from zpipe.run_folder import folder_of
 
 MODELS = Path(__file__).parent / "models"
@@ -88,7 +88,7 @@ class Pipeline:
         self.stderr = config.parent / "stderr.txt"
         with open(self.stderr, "ab") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "zpipe", "up", str(config), "--json", *options],
+                [*ZPIPE, "up", str(config), "--json", *options],
                 stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         self.events: list[dict[str, Any]] = []
@@ -168,7 +168,7 @@ def role_of(process: psutil.Process) -> str:
         arguments = process.cmdline()
     except psutil.Error:
         return ""
-    return arguments[arguments.index("zpipe.worker") + 1] if "zpipe.worker" in arguments else ""
+    return arguments[3] if arguments[1:3] == [ZPIPE[1], "worker"] else ""
 
 
 VOLATILE = ("run", "timestamp", "timing_ms", "attempts")

@@ -268,7 +268,7 @@ class Broker:
             self._perform(self.ledger.retire(worker.number))
 
     def _keep_sink(self, now: float) -> None:
-        """While stopping only the sink is replaced: subscribers may still be catching up. Who does not end is killed."""
+        """While stopping only the sink is replaced: subscribers may still be catching up. Late ones are killed."""
         if now > self._deadline:
             for worker, _ in list(self.supervisor.rows()):
                 worker.group.wanted = 0
@@ -295,7 +295,7 @@ class Broker:
                 return orders if self._subscribers is None else [*orders, f"--rejoin={self._subscribers}"]
             case _:
                 entry = self.config.detect if group.role == "detect" else self.config.classifiers[group.stage - 1]
-                counts = [stage.wanted for stage in self.stages]
+                counts = [stage.wanted for stage in self.stages[:-1]]
                 threads = balance.threads(entry.threads, counts, balance.cores())
                 return [f"--threads={threads}", f"--models={self._models}", f"--cache={cache_folder()}"]
 
@@ -371,7 +371,7 @@ class Broker:
     # ---- making it ----------------------------------------------------------------------------------------
 
     def _make_groups(self) -> list[Group]:
-        """The supervisor's groups, sink and models first; returns those of the stages, in chain order, then the sink's."""
+        """The supervisor's groups; returns those of the stages, in chain order, then the sink's."""
         config, cores = self.config, balance.cores()
         first = balance.first_count(config.detect.count, cores)
         stages = [Group("detect", "detect", 0, first, config.detect.timeout_s)]

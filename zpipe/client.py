@@ -2,7 +2,6 @@
 
 import contextlib
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +19,7 @@ from zpipe import history, messages
 from zpipe.endpoints import history_of
 from zpipe.errors import NotRunning, RunFailed, ZpipeError
 from zpipe.messages import Eos, Published, Result
+from zpipe.processes import ZPIPE
 
 QUIET_MS = 500
 """After so long without a message the history is asked whether something was missed at the end."""
@@ -209,8 +209,7 @@ def subscribe(
 
     `from_start` begins with frame 1 of each stream however late we come, `first` with another number.
     """
-    subscription = Subscription(endpoint, stream, 1 if from_start else first, timeout_s)
-    return subscription  # type: ignore[return-value]  # without `ends` it yields results only
+    return Subscription(endpoint, stream, 1 if from_start else first, timeout_s)  # type: ignore[return-value]  # without `ends` it yields results only
 
 
 class Run:
@@ -292,15 +291,15 @@ class Run:
 def up(
     config: str | Path,
     *,
-    set: dict[str, object] | None = None,
+    set: dict[str, object] | None = None,  # noqa: A002
     resume: bool = False,
-    overwrite: bool = False,  # noqa: A002
+    overwrite: bool = False,
 ) -> Run:
     """Start a pipeline; returns when its workers are starting and its endpoints are bound. A context manager.
 
     `set` changes keys of the config, as `--set` does: `{"detect.confidence": 0.5}`.
     """
-    command = [sys.executable, "-m", "zpipe", "up", str(config), "--json"]
+    command = [*ZPIPE, "up", str(config), "--json"]
     for key, value in (set or {}).items():
         command += ["--set", f"{key}={msgspec.json.encode(value).decode()}"]
     command += ["--resume"] * resume + ["--overwrite"] * overwrite

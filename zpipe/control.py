@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import zmq
 
-from zpipe.errors import NotRunning, ZpipeError
+from zpipe.errors import UNDECODABLE, NotRunning, ZpipeError
 from zpipe.run_folder import folder_of, living
 
 MAX_REQUEST_BYTES = 1 << 16
@@ -51,7 +51,7 @@ class Control:
                 if command is None:
                     raise ZpipeError(f"no such command: {request.command}")
                 reply: dict[str, Any] = {"ok": command(request)}
-            except (msgspec.DecodeError, RecursionError, ZpipeError) as error:
+            except (*UNDECODABLE, ZpipeError) as error:
                 reply = {"error": str(error)}
             self.socket.send_multipart([*parts[:-1], msgspec.json.encode(reply)], zmq.NOBLOCK)
 
@@ -61,7 +61,7 @@ class Control:
 
 
 def ask(name: str | None, request: Request) -> Any:
-    """Ask the running pipeline of this name (None: the only one); NotRunning if it is not there, ZpipeError if it refuses."""
+    """Ask the running pipeline of this name (None: the only one). NotRunning if it is not there."""
     name = living(name)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = context.socket(zmq.REQ)

@@ -13,6 +13,12 @@
 Lower errors (zmq.ZMQError, cv2.error, OSError of a frame) are translated once, where they arise.
 """
 
+import msgspec
+
+UNDECODABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""All that msgspec raises for bytes that are not what they should be: text that is no UTF-8 and nesting without end
+have errors of their own."""
+
 
 class ZpipeError(Exception):
     """The base of all of them; `exit_code` is what the command line ends with."""

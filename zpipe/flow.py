@@ -50,7 +50,7 @@ class Send(NamedTuple):
 
 
 class Condemn(NamedTuple):
-    """The frame has killed `attempts` workers of this stage: write its failure into its body; it is next sent to the sink."""
+    """The frame has killed too many workers of this stage: write that into its body; the sink gets it next."""
 
     frame: Frame
     stage: int

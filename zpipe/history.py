@@ -3,17 +3,20 @@
 A request is one MessagePack array, `[subscriber, stream, first, done]`: the lines of `stream` from number `first` on
 (no stream: none), and whether the subscriber has everything. The reply is `[run, states, lines]`.
 
-A zpipe subscriber also subscribes to the topic `subscriber/<its id>`. Nothing is ever published there, but ZeroMQ tells the
-publisher of the subscription and, when the connection goes, of its end: so the sink knows who is still there to catch
-up, without a heartbeat.
+A zpipe subscriber also subscribes to the topic `subscriber/<its id>`. Nothing is ever published there, but ZeroMQ
+tells the publisher of the subscription and, when the connection goes, of its end: so the sink knows who is still there
+to catch up, without a heartbeat.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
 
-from zpipe.results_file import ResultsFile
+from zpipe.errors import UNDECODABLE
+
+if TYPE_CHECKING:
+    from zpipe.results_file import ResultsFile
 
 MAX_REQUEST_BYTES = 4096
 SUBSCRIBER = b"subscriber/"
@@ -63,6 +66,8 @@ class Audience:
     def heard(self, event: bytes) -> None:
         """Take an event of an XPUB socket: octet 0 is 1 for a subscription, 0 for its end; the topic follows."""
         joined, topic = event[:1] == b"\x01", event[1:]
+        if event[:1] not in (b"\x00", b"\x01"):  # what an XSUB peer sends upstream is no subscription
+            return
         if topic.startswith(SUBSCRIBER):
             subscriber = topic.removeprefix(SUBSCRIBER)
             (self.behind.add if joined else self.behind.discard)(subscriber)
@@ -70,11 +75,11 @@ class Audience:
             self.subscribers = max(0, self.subscribers + (1 if joined else -1))
 
 
-def answer(data: bytes, run: str, streams: list[str], file: ResultsFile, audience: Audience) -> bytes | None:
+def answer(data: bytes, run: str, streams: list[str], file: "ResultsFile", audience: Audience) -> bytes | None:
     """The reply to a request; None if it is no valid one."""
     try:
         request = _requests.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     if request.done:
         audience.behind.discard(request.subscriber.encode())
@@ -90,4 +95,7 @@ def ask(request: Request) -> bytes:
 
 def read_reply(data: bytes) -> Reply:
     """A reply; `msgspec.DecodeError` if it is none."""
-    return _replies.decode(data)
+    try:
+        return _replies.decode(data)
+    except UNDECODABLE as error:
+        raise msgspec.DecodeError(str(error)) from None

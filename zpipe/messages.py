@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from zpipe.errors import UNDECODABLE
+
 SCHEMA = 1
 """Version of the published form; grows when a reader of the old one could misunderstand the new."""
 
@@ -104,7 +106,10 @@ _body_decoder = msgspec.msgpack.Decoder(Result)
 
 def parse(line: bytes | str) -> Published:
     """One published JSON object or line of a results file; `msgspec.DecodeError` if it is none."""
-    message: Published = _json_decoder.decode(line)
+    try:
+        message: Published = _json_decoder.decode(line)
+    except UNDECODABLE as error:
+        raise msgspec.DecodeError(str(error)) from None
     return message
 
 
@@ -115,7 +120,10 @@ def pack(result: Result) -> bytes:
 
 def unpack(body: bytes) -> Result:
     """The inverse of `pack`; `msgspec.DecodeError` if it is none."""
-    return _body_decoder.decode(body)
+    try:
+        return _body_decoder.decode(body)
+    except UNDECODABLE as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def fail(result: Result, stage: str, reason: str) -> Result:

@@ -13,12 +13,16 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 TAIL_LINES = 20
 """Last log lines of a worker that are kept for the report of its death."""
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """numpy's algebra is not used by workers; its pool of one thread per core and process would only cost memory."""
+
+ZPIPE = (sys.executable, str(Path(__file__).resolve().parent))
+"""The command that runs this very package (`__main__.py`), whatever the current folder has."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -85,8 +89,8 @@ class Processes:
         return self._epoll.fileno()
 
     def start(self, name: str, arguments: list[str]) -> Process:
-        """Start `python -m zpipe.worker` with these arguments."""
-        process = Process(name, [sys.executable, "-m", "zpipe.worker", *arguments])
+        """Start a worker with these arguments."""
+        process = Process(name, [*ZPIPE, "worker", *arguments])
         self._alive[process.pid] = process
         self._logs[process.log_file] = process
         self._epoll.register(process.log_file, select.EPOLLIN)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from zpipe.errors import ResultsError
+from zpipe.errors import UNDECODABLE, ResultsError
 
 INDEX_STEP = 64
 BLOCK_BYTES = 1 << 18
@@ -162,7 +162,7 @@ def whole_lines(file: int, at: int = 0) -> Iterator[tuple[int, bytes]]:
 def _head(path: Path, at: int, line: bytes) -> Head:
     try:
         return _heads.decode(line)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise ResultsError(f"{path}, byte {at}: not a line of a results file: {error}") from None
 
 

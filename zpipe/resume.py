@@ -45,8 +45,8 @@ def check_sources(config: Config, path: Path) -> None:
             for seq, (was, is_now) in enumerate(zip_longest(done, (n for n, _ in zip(now, done, strict=False))), 1):
                 if was != is_now:
                     raise ResultsError(
-                        f"{entry.path} has changed since the run began: frame {seq} of stream {entry.stream} was {was!r} "
-                        f"and is now {is_now!r}; put the files back, or start anew with --overwrite"
+                        f"{entry.path} has changed since the run began: frame {seq} of stream {entry.stream} "
+                        f"was {was!r} and is now {is_now!r}; put the files back, or start anew with --overwrite"
                     )
         source.close()
     if names:

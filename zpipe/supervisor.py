@@ -1,7 +1,7 @@
 """The supervisor: keeps as many workers of each group alive as are wanted.
 
-A group is a model stage, the sink, or the ingest of one stream. One rule, applied again and again: compare what is wanted
-with what is there, start or retire the difference. Why a worker is gone matters only for when its replacement
+A group is a model stage, the sink, or the ingest of one stream. One rule, applied again and again: compare what is
+wanted with what is there, start or retire the difference. Why a worker is gone matters only for when its replacement
 starts (restart.py) and for what is said about it. What the worker held is the ledger's business, not ours.
 """
 

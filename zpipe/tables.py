@@ -9,7 +9,8 @@ from zpipe.messages import Eos, Published, Result
 Write = Callable[[bytes, Published], None]
 
 COLUMNS = (
-    "stream", "seq", "name", "status", "x", "y", "w", "h", "label", "confidence", "classification", "class_confidence", "error",
+    "stream", "seq", "name", "status", "x", "y", "w", "h",
+    "label", "confidence", "classification", "class_confidence", "error",
 )  # fmt: skip
 
 
@@ -61,7 +62,8 @@ def table_writer(out: TextIO) -> Write:
     def write(line: bytes, message: Published) -> None:
         if isinstance(message, Eos):
             out.write(
-                f"{message.stream}: end of stream, ok {message.ok}, failed {message.failed}, dropped {message.dropped}\n"
+                f"{message.stream}: end of stream, "
+                f"ok {message.ok}, failed {message.failed}, dropped {message.dropped}\n"
             )
         else:
             for stream, seq, name, status, x, y, w, h, label, confidence, kind, certain, error in rows_of(message):
@@ -97,7 +99,8 @@ def print_status(status: dict[str, Any]) -> None:
     for stage in status["stages"]:
         for worker in stage["workers"]:
             console.print(
-                f"  {worker['worker']}: pid {worker['pid']}, {worker['state']}, held {worker['held']}, done {worker['done']}"
+                f"  {worker['worker']}: pid {worker['pid']}, {worker['state']}, "
+                f"held {worker['held']}, done {worker['done']}"
             )
     for stream in status["streams"]:
         console.print(

@@ -20,7 +20,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from zpipe.errors import WireError
+from zpipe.errors import UNDECODABLE, WireError
 
 VERSION = 1
 PREFIX = b"z" + bytes([VERSION])
@@ -172,5 +172,5 @@ def _decode(decoder: "msgspec.msgpack.Decoder[T]", data: bytes) -> T:
         raise WireError("it does not begin like a message of zpipe")
     try:
         return decoder.decode(memoryview(data)[2:])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise WireError(str(error)) from None

@@ -1,4 +1,4 @@
-"""A worker process: `python -m zpipe.worker`, started by the supervisor. Opens its hands, does its role, ends.
+"""A worker process, started by the supervisor. Opens its hands, does its role, ends.
 
 ingest     reads a source                 ingest.py
 detect     a model stage                  detect.py      ┐ share the loop `work` below
@@ -9,7 +9,6 @@ sink       orders, logs and publishes     sink.py
 import argparse
 import logging
 import signal
-import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -82,7 +81,7 @@ def open_stage(options: argparse.Namespace, config: Config, store: Store) -> Sta
     from zpipe.classify import Classify
 
     entry = config.classifiers[options.stage - 1]
-    return Classify(entry.name, open_classifier(entry, options.threads, options.cache, options.models), store)
+    return Classify(entry, open_classifier(entry, options.threads, options.cache, options.models), store)
 
 
 def serve_ingest(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart, store: Store) -> None:
@@ -157,7 +156,3 @@ def main(arguments: list[str]) -> int:
         heart.close()
         link.close()
         context.term()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

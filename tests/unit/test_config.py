@@ -254,6 +254,13 @@ def test_an_override_into_a_list_of_stages(folder: Path) -> None:
     assert loaded(folder, text, "classify.1.count=2").classifiers[1].count == 2
 
 
+def test_an_override_without_a_number_is_for_all_entries(folder: Path) -> None:
+    text = MINIMAL + "classify: [{name: a, model: a}, {name: b, model: b}]\n"
+    config = loaded(folder, text, "classify.options={x: 1}", "classify.0.options.x=2", "classify.count=3")
+    assert [stage.count for stage in config.classifiers] == [3, 3]
+    assert [stage.options for stage in config.classifiers] == [{"x": 2}, {"x": 1}]
+
+
 # --- to workers ---
 
 

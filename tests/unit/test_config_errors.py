@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zpipe.config import load
-from zpipe.config_problems import MOST_LINES, nearest
+from zpipe.config.problems import MOST_LINES, nearest
 from zpipe.errors import ConfigError
 
 MINIMAL = "name: yard\ningest: [{path: images}]\ndetect: {model: m.onnx}\n"
@@ -256,15 +256,34 @@ def test_results_under_a_file(tmp_path: Path) -> None:
     assert found == ["c.yaml:4: sink.results: m.onnx is not a directory, so m.onnx/a/b.jsonl cannot be written"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
-def test_files_without_permission(tmp_path: Path) -> None:
+def test_files_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "images").touch()
-    (tmp_path / "m.onnx").touch(mode=0)
-    (tmp_path / "locked").mkdir(mode=0o500)
+    (tmp_path / "m.onnx").touch()
+    (tmp_path / "locked").mkdir()
+    # Real permissions would not stop root, who runs the tests in containers.
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path).endswith("images"))
     found = complaints(tmp_path, MINIMAL + "sink: {results: locked/b.jsonl}\n", check_files=True)
     assert found == [
         "c.yaml:3: detect.model: m.onnx cannot be read: permission denied",
         "c.yaml:4: sink.results: locked cannot be written: permission denied",
+    ]
+
+
+def test_keys_that_do_nothing_for_the_source(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "b.mp4").touch()
+    text = (
+        "ingest:\n"
+        "  - {path: images, every: 2}\n"
+        "  - {path: a.mp4, recursive: true, glob: 'x'}\n"
+        "  - {path: b.mp4, every: 2}\n"
+        "  - {path: images, stream: x, recursive: true, glob: 'x'}\n"
+    )
+    assert complaints(tmp_path, text + "name: x\ndetect: {model: m.onnx}\n") == [
+        "c.yaml:2: ingest.0.every: images is a directory, expected it for a video only",
+        "c.yaml:3: ingest.1.recursive: a.mp4 is a file, expected it for a directory only",
+        "c.yaml:3: ingest.1.glob: a.mp4 is a file, expected it for a directory only",
     ]
 
 
@@ -350,7 +369,8 @@ def test_keys_that_do_not_go_together(tmp_path: Path, text: str, line: str) -> N
         ("=1", "--set =1: expected KEY=VALUE, such as detect.confidence=0.5"),
         ("detect..count=1", "--set detect..count=1: expected KEY=VALUE, such as detect.confidence=0.5"),
         ("name.x=1", "--set name.x: name is a single value, expected a mapping or a list there"),
-        ("ingest.path=x", "--set ingest.path: ingest is a list, expected an entry's number: 0 to 1 (1 adds one)"),
+        ("ingest.pth=x", "--set ingest.0.pth: no such key; did you mean path?"),
+        ("ingest.2=x", "--set ingest.2: ingest is a list, expected an entry's number: 0 to 1 (1 adds one)"),
         ("ingest.2.path=x", "--set ingest.2.path: ingest is a list, expected an entry's number: 0 to 1 (1 adds one)"),
         ("ingest.1.every=2", "--set ingest.1.path: is missing, expected a path"),
         ("classify.count=2", "--set classify.model: is missing, expected a model file or package.module:Class"),
@@ -366,6 +386,18 @@ def test_wrong_overrides(tmp_path: Path, override: str, line: str) -> None:
     found = complaints(tmp_path, MINIMAL, override)
     assert line in found[0]
     assert len(found) == (2 if "a: 1, a: 2" in override else 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "line"),
+    [
+        ("labels: [a, b]", "detect.labels.x=1", "--set detect.labels.x: detect.labels is a list of single values"),
+        ("labels: []", "detect.labels.x=1", "--set detect.labels.x: detect.labels is a list, expected an entry's "
+                                            "number: 0 to 0 (0 adds one)"),
+    ],
+)  # fmt: skip
+def test_overrides_within_a_value(tmp_path: Path, text: str, override: str, line: str) -> None:
+    assert complaints(tmp_path, MINIMAL.replace("m.onnx", f"m.onnx, {text}"), override) == [line]
 
 
 def test_a_missing_file_of_an_override(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from msgspec import inspect
 
-from zpipe import config_file as tree
 from zpipe.config import Config, load
-from zpipe.config_problems import KeyPath, Problems
+from zpipe.config import file as tree
+from zpipe.config.problems import KeyPath, Problems
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 REFERENCE = CONFIGS / "reference.yaml"

@@ -124,14 +124,18 @@ class VideoFrame:
     def load(self, slot: Slot) -> None:
         """Converts it to BGR in the slot's memory."""
         width, height = _frame_size(self._capture)
+        if width <= 0 or height <= 0:
+            raise FrameError("the video is closed")
         room = slot.pixels(height, width)
         is_there, picture = self._capture.retrieve(room)
         if not is_there:
             raise FrameError("the frame cannot be decoded")
-        if not np.may_share_memory(picture, room):  # not the size announced: some change on the way
-            height, width = picture.shape[:2]
-            refuse_above(self._max_pixels, width, height)
-            np.copyto(slot.pixels(height, width), picture)
+        if np.may_share_memory(picture, room):
+            return
+        # OpenCV turns videos of phones upright in memory of its own; and some change their size on the way.
+        height, width = picture.shape[:2]
+        refuse_above(self._max_pixels, width, height)
+        np.copyto(room if picture.shape == room.shape else slot.pixels(height, width), picture)
 
 
 class FailedFrame:

@@ -6,7 +6,7 @@ carry what the walk needs to say or do beyond them in `Meta(extra={...})`:
 
     words     what is expected, instead of a pattern
     lengths   the lengths a list may have
-    read      the name of the reader (see `config_paths`) that turns the text into what the program uses
+    read      the name of the reader (see `paths`) that turns the text into what the program uses
 """
 
 import math
@@ -18,8 +18,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from zpipe import config_file as tree
-from zpipe.config_problems import KeyPath, Origin, Problems, did_you_mean, nearest, shown
+from zpipe.config import file as tree
+from zpipe.config.problems import KeyPath, Origin, Problems, did_you_mean, nearest, shown
 
 Extra = Mapping[str, Any]
 Member = tuple[inspect.Type, Extra]

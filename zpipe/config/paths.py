@@ -8,9 +8,9 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from zpipe.config_check import ComplaintError, Reader
-from zpipe.config_file import is_text
-from zpipe.config_problems import Origin, did_you_mean, nearest_file, printable, shown
+from zpipe.config.check import ComplaintError, Reader
+from zpipe.config.file import is_text
+from zpipe.config.problems import Origin, did_you_mean, nearest_file, printable, shown
 
 MOST_SOCKET_PATH_BYTES = 107
 """sun_path of a Unix socket on Linux: 108 bytes with its end."""

@@ -3,14 +3,14 @@
 Every key, its meaning and default is commented in `configs/reference.yaml`. `load` reads a file, applies
 `--set` overrides, resolves relative paths against the file's folder and reports all errors of a file at once.
 
-    config_file      YAML text -> a tree of values that know their line; `--set` puts values into it
-    config_check     the tree -> plain values, by the types below; what does not fit, in words
-    config_paths     texts that are paths or endpoints -> absolute ones that exist
-    config_rules     what must hold between keys: distinct names, no two answers to one question
-    config_problems  the lines that all of these report, raised together
+    file      YAML text -> a tree of values that know their line; `--set` puts values into it
+    check     the tree -> plain values, by the types below; what does not fit, in words
+    paths     texts that are paths or endpoints -> absolute ones that exist
+    rules     what must hold between keys: distinct names, no two answers to one question
+    problems  the lines that all of these report, raised together
 
-`Meta(extra={...})` below is for `config_check`: `words` say what is expected, `lengths` which lengths a list
-may have, `read` names the reader of `config_paths` that a text goes through.
+`Meta(extra={...})` below is for `check`: `words` say what is expected, `lengths` which lengths a list
+may have, `read` names the reader of `paths` that a text goes through.
 """
 
 from pathlib import Path
@@ -19,11 +19,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from zpipe.config_check import check
-from zpipe.config_file import origin_of, read_tree, set_value
-from zpipe.config_paths import readers
-from zpipe.config_problems import KeyPath, Problems
-from zpipe.config_rules import RULES
+from zpipe.config.check import check
+from zpipe.config.file import origin_of, read_tree, set_value
+from zpipe.config.paths import readers
+from zpipe.config.problems import KeyPath, Problems
+from zpipe.config.rules import RULES
 from zpipe.errors import ConfigError
 
 Name = Annotated[

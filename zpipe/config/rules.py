@@ -4,11 +4,12 @@ A rule gets all values, defaults included, but those that were wrong: they are m
 It reports what it finds, so these mistakes stand in one list with all others.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from zpipe.config_paths import LAST_PORT, stream_name
-from zpipe.config_problems import KeyPath
+from zpipe.config.paths import LAST_PORT, stream_name
+from zpipe.config.problems import KeyPath
 
 Values = dict[str, Any]
 Report = Callable[[KeyPath, str], None]
@@ -20,7 +21,7 @@ def name_streams(config: Values, report: Report) -> None:
     """Each entry of ingest gets a stream: its own, or that of its path; no two the same."""
     owners: dict[str, int] = {}
     for i, entry in _numbered(config.get("ingest")):
-        if not {"stream", "path"} <= entry.keys():
+        if "stream" not in entry or (entry["stream"] is None and "path" not in entry):
             continue
         given = entry["stream"]
         name = entry["stream"] = given or stream_name(entry["path"])
@@ -31,6 +32,19 @@ def name_streams(config: Values, report: Report) -> None:
                 f"'{name}'{source} is already the stream of ingest.{owners[name]}, expected another for each",
             )
         owners.setdefault(name, i)
+
+
+def keys_of_the_source(config: Values, report: Report) -> None:
+    """Some keys are for directories, one for videos; elsewhere they would do nothing and say nothing."""
+    for i, entry in _numbered(config.get("ingest")):
+        path = entry.get("path", "")
+        for key in ("recursive", "glob"):
+            if entry.get(key) and os.path.isfile(path):
+                report(("ingest", str(i), key), f"{os.path.basename(path)} is a file, expected it for a directory only")
+        if entry.get("every", 1) != 1 and os.path.isdir(path):
+            report(
+                ("ingest", str(i), "every"), f"{os.path.basename(path)} is a directory, expected it for a video only"
+            )
 
 
 def distinct_stages(config: Values, report: Report) -> None:
@@ -91,6 +105,7 @@ def slot_for_each_stream(config: Values, report: Report) -> None:
 
 RULES = (
     name_streams,
+    keys_of_the_source,
     distinct_stages,
     one_normalization,
     included_or_excluded,

@@ -1,18 +1,19 @@
 """YAML text to a tree that knows where each value was written, and `--set` values put into it.
 
 This file knows YAML and nothing of what the keys mean. It reads no type out of a scalar: `007`, `on` and
-`1e-3` stay the text they are until `config_check` knows what is expected there, so YAML's guesses (octal,
+`1e-3` stay the text they are until `check` knows what is expected there, so YAML's guesses (octal,
 "Norway is false", "1e-3 is text") never happen. Aliases and merge keys (`<<: *base`) work; tags (`!x`) mean
 nothing and are refused.
 """
 
 import os
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-from zpipe.config_problems import (
+from zpipe.config.problems import (
     KeyPath,
     Origin,
     Problems,
@@ -313,7 +314,8 @@ def set_value(tree: Mapping, override: str, problems: Problems) -> None:
     """Put one `KEY=VALUE` into the tree; relative paths in it start at the current directory, as in a shell.
 
     A value that begins with a bracket, a brace or a quote is YAML (`[a, b]`, `{a: 1}`, `"text"`); any other
-    is the plain text that it is, so that `glob=*.jpg` needs no second layer of quotes.
+    is the plain text that it is, so that `glob=*.jpg` needs no second layer of quotes. Entries of a list have
+    numbers, from 0; without one (`classify.count` when there are several stages) all entries are meant.
     """
     key, equals, text = override.partition("=")
     origin = Origin(None, 1, _folder_of("-"))
@@ -322,7 +324,7 @@ def set_value(tree: Mapping, override: str, problems: Problems) -> None:
         problems.add(origin, (override,), "expected KEY=VALUE, such as detect.confidence=0.5")
         return
     try:
-        _put(tree, path, _override_value(text.strip(), origin, path, problems))
+        _put(tree, path, 0, _override_value(text.strip(), origin, path, problems))
     except (_CannotSetError, _YamlError) as error:
         problems.add(origin, path, str(error))
 
@@ -336,17 +338,28 @@ def _override_value(text: str, origin: Origin, path: KeyPath, problems: Problems
     return Scalar(text, True, origin) if root is None else _Converter(origin, problems).node(root, path)
 
 
-def _put(tree: Mapping, path: KeyPath, value: Node) -> None:
-    """Store the value at the path; what is missing on the way there is made."""
-    node: Node = tree
-    for depth in range(len(path) - 1):
-        child = _child(node, path[depth])
-        if child is None or (isinstance(child, Scalar) and child.is_null):
-            is_list = is_index(path[depth + 1]) and path[0] in ("ingest", "classify")
-            child = Sequence([], value.origin) if is_list else Mapping({}, {}, value.origin)
-            _store(node, path[: depth + 1], child)
-        node = child
-    _store(node, path, value)
+def _put(node: Node, path: KeyPath, depth: int, value: Node) -> None:
+    """Store the value at path[depth:] below the node; what is missing on the way there is made."""
+    part = path[depth]
+    if isinstance(node, Sequence) and not is_index(part) and node.items:
+        for entry in node.items:
+            if not isinstance(entry, Mapping):
+                raise _CannotSetError(f"{shown_path(path[:depth])} is a list of single values")
+            _put(entry, path, depth, deepcopy(value))  # each its own: another --set may change one of them
+    elif depth == len(path) - 1:
+        _store(node, path, value)
+    else:
+        _put(_made_child(node, path[: depth + 1], path[depth + 1], value.origin), path, depth + 1, value)
+
+
+def _made_child(node: Node, path: KeyPath, next_part: str, origin: Origin) -> Node:
+    """What is at the path; made if there is nothing: a list if a number comes next, where lists are."""
+    child = _child(node, path[-1])
+    if child is None or (isinstance(child, Scalar) and child.is_null):
+        is_list = is_index(next_part) and path in (("ingest",), ("classify",))
+        child = Sequence([], origin) if is_list else Mapping({}, {}, origin)
+        _store(node, path, child)
+    return child
 
 
 def _store(node: Node, path: KeyPath, value: Node) -> None:
