@@ -15,3 +15,11 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("no shared test data beside this checkout")
     return DATA
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """Ten small pictures."""
+    from harness import make_frames
+
+    return make_frames(tmp_path / "ten", 10)

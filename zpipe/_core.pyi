@@ -4,6 +4,9 @@ Images are uint8 BGR arrays (height, width, 3) of any strides and are not copied
 x, y, w, h in image pixels.
 """
 
+from collections.abc import Sequence
+from typing import Protocol, TypedDict
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -13,15 +16,47 @@ class CoreError(RuntimeError):
     status: str
     """The names in ext/src/status.cpp."""
 
+class Port(TypedDict):
+    name: str
+    type: str
+    shape: Sequence[int]
+    """-1: any."""
+    tail: list[str]
+    activation: str
+
+class Info(TypedDict):
+    file: str
+    runtime: str
+    device: str
+    precision: str
+    metadata: dict[str, str]
+    inputs: list[Port]
+    outputs: list[Port]
+
+class Runner(Protocol):
+    """What runs a model outside the core."""
+
+    def compile(self, shapes: list[list[int]]) -> Sequence[Sequence[int]]:
+        """Make ready for inputs of these shapes (-1: any); the shapes of the outputs."""
+
+    def run(self, arrays: list[NDArray[np.float32]]) -> Sequence[NDArray[np.float32]]:
+        """The outputs."""
+
 class Model:
     """A file that was read; a Detector or Classifier takes it over."""
 
     @property
-    def metadata(self) -> dict[str, str]: ...
+    def info(self) -> Info:
+        """What the file says, before it is compiled."""
 
 def read_openvino(
     file: str, *, device: str = ..., precision: str = ..., threads: int = ..., cache_dir: str = ...
 ) -> Model: ...
+def openvino_output_shapes(file: str, input_shapes: list[list[int]]) -> list[list[int]]:
+    """The output shapes that follow from input shapes, for runtimes that cannot tell."""
+
+def python_model(runner: Runner, info: Info) -> Model:
+    """A model that Python runs."""
 
 class Detector:
     def __init__(
@@ -36,6 +71,9 @@ class Detector:
         iou: float = ...,
         max_objects: int = ...,
         class_agnostic: bool = ...,
+        names: int = ...,
+        tiles: tuple[int, int] = ...,
+        tile_overlap: float = ...,
     ) -> None: ...
     @property
     def classes(self) -> int:
@@ -69,7 +107,7 @@ class Classifier:
 
     def classify(
         self, image: NDArray[np.uint8], boxes: ArrayLike
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32] | None]: ...
     def describe(self) -> dict[str, object]: ...
 
 def preprocess(

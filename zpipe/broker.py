@@ -19,14 +19,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import msgspec
 import zmq
 
 from zpipe import balance, flow, messages, quarantine, wire
 from zpipe import config as configs
 from zpipe.board import Board
-from zpipe.config import Config
+from zpipe.config import Config, ModelConfig
 from zpipe.control import Control, Request
-from zpipe.errors import ConfigError, RunFailed, ZpipeError
+from zpipe.errors import RunFailed, ZpipeError
 from zpipe.flow import Ledger
 from zpipe.frames import Store
 from zpipe.link import Links
@@ -36,6 +37,7 @@ from zpipe.status import Meter, status_of
 from zpipe.supervisor import Death, Group, Supervisor, Worker
 
 TICK_S = 0.2
+BALANCE_S = 2.0
 JOIN_MS = 5
 STOP_S = 5.0
 """How long workers may take to end after the last result. They are idle then; the sink may linger as configured."""
@@ -84,6 +86,11 @@ class Broker:
         self.supervisor = Supervisor(path, self.links, self._board, self._orders)
         self.stages = self._make_groups()
         self.ledger = self._make_ledger(config)
+        entries: list[ModelConfig] = [config.detect, *config.classifiers]
+        # What a frame costs on another device is not seen in CPU time.
+        automatic = [entry.count == "auto" and entry.device.upper() == "CPU" for entry in entries]
+        self._balance = balance.Balance(automatic, balance.cores())
+        self._next_balance = 0.0
         self.meter = Meter()
         self._poller = zmq.Poller()
         self._wakeup = _SignalPipe()
@@ -140,6 +147,8 @@ class Broker:
     def _tick(self, now: float) -> None:
         self._take_deaths()
         self.supervisor.kill_hung(time.monotonic_ns())
+        if self.state == "running":
+            self._keep_balance(now)
         if self.state in ("starting", "waiting", "running", "draining"):
             self._keep_counts(now)
         elif self.state == "stopping":
@@ -226,7 +235,11 @@ class Broker:
     def _condemn(self, frame: flow.Frame, stage: int) -> None:
         """The frame has killed its workers too often: it becomes a failed result, its picture goes to quarantine."""
         group = self.stages[stage]
-        result = messages.unpack(frame.body)
+        try:
+            result = messages.unpack(frame.body)
+        except msgspec.DecodeError:  # what its workers died of, perhaps
+            stream = str(self.config.ingest[frame.stream].stream)
+            result = messages.Result(stream=stream, seq=frame.seq, name="", timestamp=time.time_ns())
         reason = self._deaths.pop((frame.stream, frame.seq), "its worker died")
         messages.fail(result, group.name, f"{frame.attempts} attempts: {reason}")
         frame.body = messages.pack(result)
@@ -266,6 +279,17 @@ class Broker:
         for worker in self.supervisor.reconcile(now):
             worker.retiring = True
             self._perform(self.ledger.retire(worker.number))
+
+    def _keep_balance(self, now: float) -> None:
+        """Give the stages with `count: auto` as many workers as their frames' cost calls for."""
+        if now < self._next_balance or not any(self._balance.automatic):
+            return
+        self._next_balance = now + BALANCE_S
+        cpu_s, done = zip(*(self.supervisor.work_of(group) for group in self.stages[:-1]), strict=True)
+        for group, count in zip(self.stages, self._balance.measure(cpu_s, done), strict=False):
+            if count is not None and count != group.wanted:
+                log.info("stage.balanced stage=%s count=%d (was %d)", group.name, count, group.wanted)
+                group.wanted = count
 
     def _keep_sink(self, now: float) -> None:
         """While stopping only the sink is replaced: subscribers may still be catching up. Late ones are killed."""
@@ -360,6 +384,7 @@ class Broker:
                 raise ZpipeError(f"{stage}={count}: a stage has 1 to 256 workers")
         for stage, count in request.counts.items():
             groups[stage].wanted = count
+            self._balance.automatic[groups[stage].stage] = False
         self._keep_counts(time.monotonic())
         return {name: group.wanted for name, group in groups.items()}
 
@@ -372,17 +397,19 @@ class Broker:
 
     def _make_groups(self) -> list[Group]:
         """The supervisor's groups; returns those of the stages, in chain order, then the sink's."""
-        config, cores = self.config, balance.cores()
-        first = balance.first_count(config.detect.count, cores)
-        stages = [Group("detect", "detect", 0, first, config.detect.timeout_s)]
-        for entry in config.classifiers:
-            count = balance.first_count(entry.count, cores)
-            stages.append(Group("classify", entry.name, len(stages), count, entry.timeout_s))
+        config = self.config
+        models: list[tuple[str, str, ModelConfig]] = [("detect", "detect", config.detect)]
+        models += [("classify", entry.name, entry) for entry in config.classifiers]
+        counts = balance.first_counts([entry.count for _, _, entry in models], balance.cores())
+        stages = [
+            Group(role, name, number, count, entry.timeout_s)
+            for number, ((role, name, entry), count) in enumerate(zip(models, counts, strict=True))
+        ]
         sink = Group("sink", "sink", len(stages), 1, config.sink.timeout_s, single=True)
         self.supervisor.groups = [sink, *stages]
-        for number, entry_ in enumerate(config.ingest):
-            name = f"ingest-{entry_.stream}"
-            self.supervisor.groups.append(Group("ingest", name, number, 1, entry_.timeout_s, single=True))
+        for number, source in enumerate(config.ingest):
+            name = f"ingest-{source.stream}"
+            self.supervisor.groups.append(Group("ingest", name, number, 1, source.timeout_s, single=True))
         return [*stages, sink]
 
     def _make_ledger(self, config: Config) -> Ledger:
@@ -390,8 +417,6 @@ class Broker:
         slots = config.frames.in_flight
         if isinstance(slots, str):
             slots = flow.slots_for([group.wanted for group in models], streams)
-        if slots < streams:
-            raise ConfigError(f"frames.in_flight is {slots}: each of the {streams} streams needs at least one")
         ledger = Ledger(len(models), streams, slots, config.max_attempts)
         for number, entry in enumerate(config.ingest):
             account = self._results.stream(str(entry.stream))

@@ -26,6 +26,9 @@ QUIET_MS = 500
 
 REPLY_MS = 2000
 
+MOST_QUESTIONS = 16
+"""High-water mark of the history's socket: so many questions wait for a sink that is away, and no more."""
+
 
 class Subscription:
     """An iterator over the results of one stream or of all, each exactly once and in order within its stream.
@@ -64,6 +67,7 @@ class Subscription:
         self._live.subscribe(messages.topic(stream or ""))
         self._live.subscribe(history.SUBSCRIBER + self._id.encode())
         self._history = self._context.socket(zmq.DEALER)
+        self._history.set_hwm(MOST_QUESTIONS)
         for socket in (self._live, self._history):
             socket.linger = 500
         try:
@@ -133,38 +137,50 @@ class Subscription:
         self._meet(reply)
         self._behind = False
         for state in reply.streams:
-            if self._open and state.stream in self._open and self._next[state.stream] <= state.published + state.closed:
+            if not self._open or state.stream not in self._open:
+                continue
+            if state.closed:  # a number beyond the end never comes; the end does
+                self._next[state.stream] = min(self._next[state.stream], state.published + 1)
+            begin = self._next[state.stream]
+            if begin <= state.published + state.closed:
                 self._fetch(state.stream)
-                self._behind |= self._next[state.stream] <= state.published
+                # Only what is getting better is asked for again at once.
+                self._behind |= begin < self._next[state.stream] <= state.published
 
     def _meet(self, reply: history.Reply) -> None:
         """Learn which streams there are; another run begins anew."""
         if reply.run == self._run:
             return
+        first = 1 if self._first is None and self._run else self._first
         self._run = reply.run
         self._next = {}
         self._open = {state.stream for state in reply.streams if self._stream in (None, state.stream)}
         if not self._open:
+            self.close()
             raise ZpipeError(
                 f"{self._endpoint} has no stream {self._stream!r}: {', '.join(s.stream for s in reply.streams)}"
             )
         for state in reply.streams:
-            # "What comes next" of a stream that is closed already is its end.
-            self._next[state.stream] = state.published + 1 if self._first is None else self._first
+            # "What comes next" of a stream that is closed already is its end, of a run that we saw begin all of it.
+            self._next[state.stream] = state.published + 1 if first is None else max(1, first)
 
     def _fetch(self, stream: str) -> None:
         """Fetch one burst of a stream from the history."""
         reply = self._ask(stream, self._next[stream])
         if reply is not None and reply.run == self._run:
             for line in reply.lines:
-                self._accept(line, messages.parse(line))
+                with contextlib.suppress(msgspec.DecodeError):
+                    self._accept(line, messages.parse(line))
 
     def _take(self, line: bytes, message: Published) -> None:
         """A live message: next in order, a repeat, of another run, or after a gap that the history fills."""
         if message.run != self._run:
             self._catch_up()
-        elif message.seq > self._next.get(message.stream, 1):
-            self._fetch(message.stream)
+        elif self._open is not None and message.stream in self._open:
+            if isinstance(message, Eos):
+                self._next[message.stream] = min(self._next[message.stream], message.seq)
+            if message.seq > self._next[message.stream]:
+                self._fetch(message.stream)
         self._accept(line, message)
 
     def _accept(self, line: bytes, message: Published) -> None:
@@ -183,18 +199,23 @@ class Subscription:
             self._open.discard(stream)
             if not self._open:
                 self._done = True
-                self._history.send(history.ask(history.Request(self._id, done=True)))
+                self._tell(history.Request(self._id, done=True))
 
     def _ask(self, stream: str | None, first: int) -> history.Reply | None:
         """One question to the history; None if it does not answer (the sink is being restarted, or not there yet)."""
         while self._history.poll(0):  # replies to questions that were given up
             self._history.recv()
-        self._history.send(history.ask(history.Request(self._id, stream, first)))
+        self._tell(history.Request(self._id, stream, first))
         if not self._history.poll(REPLY_MS):
             return None
         with contextlib.suppress(msgspec.DecodeError):
             return history.read_reply(self._history.recv())
         return None
+
+    def _tell(self, request: history.Request) -> None:
+        """Send a request; if too many wait already, the sink has been away for long, and those will do."""
+        with contextlib.suppress(zmq.Again):
+            self._history.send(history.ask(request), zmq.NOBLOCK)
 
 
 def subscribe(

@@ -5,7 +5,6 @@ a subscriber needs to know one endpoint only.
 """
 
 import errno
-from ipaddress import ip_address
 
 import zmq
 
@@ -21,17 +20,6 @@ def history_of(publish: str) -> str:
         host, _, port = publish.rpartition(":")
         return f"{host}:{int(port) + 1}" if port.isdecimal() else f"{host}:{port}"
     return f"{publish}.history"
-
-
-def is_loopback(endpoint: str) -> bool:
-    """Whether only programs of this machine can reach the endpoint."""
-    if not endpoint.startswith("tcp://"):
-        return True
-    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def bind_pair(

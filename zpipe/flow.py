@@ -82,7 +82,10 @@ Action = Send | Condemn | Grant | Close | Dismiss
 
 @dataclass(slots=True)
 class Stream:
-    """The account of one stream. `read` counts accepted frames; `count` is their final number once it is known."""
+    """The account of one stream. `read` counts accepted frames; `count` is their final number once it is known.
+
+    `closing` is the sink that was told to publish the end. `attempts` are those of the next frame to be read.
+    """
 
     read: int = 0
     published: int = 0
@@ -92,6 +95,7 @@ class Stream:
     count: int | None = None
     drained: bool = False
     closed: bool = False
+    closing: int | None = None
     attempts: int = 1
 
     @property
@@ -213,7 +217,7 @@ class Ledger:
         stream = self.streams[ingest.stream]
         ingest.granted.discard(slot)
         stream.read += 1
-        attempts, stream.attempts = stream.attempts, 1
+        attempts, stream.attempts = min(stream.attempts, self.max_attempts), 1
         stage = self.sink if failed else 0
         frame = Frame(ingest.stream, seq, slot, encoded_bytes, body, failed, stage, None, attempts)
         self.frames[ingest.stream, seq] = frame
@@ -278,7 +282,7 @@ class Ledger:
     def closed(self, worker: int, stream: int) -> list[Action]:
         """The sink has logged and published the stream's end of stream."""
         record = self.workers.get(worker)
-        if record is None or record.stage != self.sink:
+        if record is None or self.streams[stream].closing != worker:
             self.stale += 1
         else:
             self.streams[stream].closed = True
@@ -357,8 +361,12 @@ class Ledger:
 
     def _close(self, number: int, actions: list[Action]) -> None:
         stream = self.streams[number]
-        if stream.count is not None and stream.published == stream.count and not stream.closed:
-            actions += (Close(sink, number, stream.count) for sink in self._ids[self.sink])
+        if stream.count is None or stream.published != stream.count or stream.closed:
+            return
+        for sink in self._ids[self.sink]:
+            if stream.closing != sink:  # each sink is told once
+                stream.closing = sink
+                actions.append(Close(sink, number, stream.count))
 
     def _dispatch(self, stage: int) -> list[Action]:
         """Hand queued frames to the workers that hold fewest, as long as one has room."""

@@ -39,12 +39,19 @@ class Detections(NamedTuple):
 
 
 class Classes(NamedTuple):
-    """The classes of some boxes of one picture, a row per box, by falling confidence."""
+    """What a classifier says of some boxes of one picture, a row per box; classes by falling confidence.
+
+    Models of values or embeddings have no classes: k is 0 and the numbers are in the other fields.
+    """
 
     label_ids: Ids
     """(n, k); -1 where the confidence is below the stage's threshold or there are fewer than k classes."""
     confidences: Floats
     """(n, k), 0 to 1; kept where only the threshold was missed, 0 where there is no further class."""
+    values: Floats | None = None
+    """(n, m) for `output: value`; `labels`, where there are any, name the m values."""
+    embeddings: Floats | None = None
+    """(n, d) for `output: embedding`."""
 
 
 class Detector(Protocol):

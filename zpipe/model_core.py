@@ -7,7 +7,7 @@ from zpipe import _core
 from zpipe.errors import FrameError, ModelError
 from zpipe.model import Classes, Detections, Floats, Pixels
 from zpipe.model_filters import thresholds
-from zpipe.model_labels import settle_labels
+from zpipe.model_labels import check_count, known_labels
 
 if TYPE_CHECKING:
     from zpipe.config import ClassifyConfig, DetectConfig, ModelConfig
@@ -27,7 +27,9 @@ class CoreDetector:
     """A detector in the core."""
 
     def __init__(self, config: "DetectConfig", threads: int, cache_dir: str | None) -> None:
-        model, metadata = read(config, threads, cache_dir)
+        model = read(config, threads, cache_dir)
+        names = known_labels(config.labels, model.info["metadata"])
+        columns, _, rows = config.tiles.partition("x")
         self._core: _core.Detector | None = opened(
             lambda: _core.Detector(
                 model,
@@ -39,10 +41,14 @@ class CoreDetector:
                 iou=config.iou,
                 max_objects=config.max_objects,
                 class_agnostic=config.class_agnostic,
+                names=len(names) or -1,
+                tiles=(int(columns), int(rows)),
+                tile_overlap=config.tile_overlap,
             )
         )
-        self.labels: Sequence[str] = settle_labels(config.model, config.labels, metadata, self._core.classes)
-        self._core.set_thresholds(*thresholds(config, self.labels))
+        check_count(config, names, self._core.classes)
+        self.labels: Sequence[str] = names
+        self._core.set_thresholds(*thresholds(config, names))
 
     def detect(self, image: Pixels) -> Detections:
         """The objects in the image."""
@@ -65,7 +71,8 @@ class CoreClassifier:
     """A classifier in the core."""
 
     def __init__(self, config: "ClassifyConfig", threads: int, cache_dir: str | None) -> None:
-        model, metadata = read(config, threads, cache_dir)
+        model = read(config, threads, cache_dir)
+        names = known_labels(config.labels, model.info["metadata"])
         mean, scale, color = pixel_rule(config)
         self._core: _core.Classifier | None = opened(
             lambda: _core.Classifier(
@@ -82,11 +89,16 @@ class CoreClassifier:
                 batch=config.batch,
             )
         )
-        self.labels: Sequence[str] = settle_labels(config.model, config.labels, metadata, self._core.classes)
+        check_count(config, names, self._core.classes)
+        self.labels: Sequence[str] = names
+        self._output = config.output
 
     def classify(self, image: Pixels, boxes: Floats) -> Classes:
-        """The classes of each box."""
-        return Classes(*called(alive(self._core).classify, image, boxes))
+        """The classes, values or embedding of each box."""
+        label_ids, confidences, numbers = called(alive(self._core).classify, image, boxes)
+        if self._output == "embedding":
+            return Classes(label_ids, confidences, embeddings=numbers)
+        return Classes(label_ids, confidences, values=numbers)
 
     def describe(self) -> dict[str, object]:
         """What the core says of the model, and the labels."""
@@ -101,9 +113,13 @@ class CoreClassifier:
         self._core = None
 
 
-def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> tuple[_core.Model, dict[str, str]]:
-    """The model in the config's file, not yet compiled, and its metadata."""
-    model = opened(
+def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> _core.Model:
+    """The model in the config's file, in the config's runtime, not yet compiled."""
+    if config.runtime == "onnxruntime":
+        from zpipe.model_onnxruntime import read_onnxruntime
+
+        return read_onnxruntime(config, threads)
+    return opened(
         lambda: _core.read_openvino(
             config.model,
             device=config.device,
@@ -112,7 +128,6 @@ def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> tuple[_c
             cache_dir=cache_dir or "",
         )
     )
-    return model, model.metadata
 
 
 def opened(make: Callable[[], T]) -> T:

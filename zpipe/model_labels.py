@@ -5,8 +5,12 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zpipe.errors import ModelError
+
+if TYPE_CHECKING:
+    from zpipe.config import ModelConfig
 
 INDEXED = re.compile(r"\s*(\d+)\s*[,:;\s]\s*(\S.*)")
 """A line that starts with its index, as in "0,tench, Tinca tinca"; the index and the rest."""
@@ -54,20 +58,21 @@ def metadata_labels(metadata: Mapping[str, str]) -> list[str]:
     return [name.replace("_", " ") for name in metadata.get("labels", "").split()]
 
 
-def settle_labels(
-    file: str, given: str | Sequence[str] | None, metadata: Mapping[str, str], classes: int
-) -> list[str]:
-    """The names of a model with this number of classes (-1: unknown); none if nobody names them.
+def known_labels(given: str | Sequence[str] | None, metadata: Mapping[str, str]) -> list[str]:
+    """The names in the config, else those in the model's metadata, else none."""
+    return metadata_labels(metadata) if given is None else read_labels(given)
 
-    ModelError if their number is another than the model's.
-    """
-    names = metadata_labels(metadata) if given is None else read_labels(given)
+
+def check_count(config: "ModelConfig", names: Sequence[str], classes: int) -> None:
+    """ModelError if there are names, but not as many as the model has classes (-1: unknown)."""
     if names and classes >= 0 and len(names) != classes:
+        given = config.labels
         source = (
             "its metadata" if given is None else given if isinstance(given, str) else "the list in the config"
         )
-        raise ModelError(f"{file}: the model has {classes} classes, but {source} names {len(names)} labels")
-    return names
+        raise ModelError(
+            f"{config.model}: the model has {classes} classes, but {source} names {len(names)} labels"
+        )
 
 
 def label_ids(labels: Sequence[str], name: str, key: str) -> list[int]:

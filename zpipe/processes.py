@@ -5,6 +5,7 @@ process is broken. It runs in a session of its own, so that Ctrl-C in the termin
 which then drains; and it asks the kernel to die with its parent, so a SIGKILLed `zpipe up` leaves nobody behind.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -61,6 +62,18 @@ class Process:
             data = os.read(self.log_file, 1 << 16)
         except BlockingIOError:
             return []
+        return self._lines(data)
+
+    def last_log(self) -> list[str]:
+        """All that a dead process has left in its log, a last line without an end too."""
+        texts = []
+        # It ends with EOF, or with "would block" if a child of the dead process still holds the pipe.
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.log_file, 1 << 16):
+                texts += self._lines(data)
+        return texts + self._lines(b"\n")
+
+    def _lines(self, data: bytes) -> list[str]:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > 1 << 16:  # a model that prints without line ends must not fill our memory
             lines, self._rest = [*lines, self._rest], b""
@@ -105,12 +118,11 @@ class Processes:
             if not events & select.EPOLLIN:  # the write end is closed: nothing more will come
                 self._forget_log(process)
 
-    def reap(self) -> list[tuple[Process, int]]:
-        """The processes that have ended since the last call, with their exit codes and all their log lines."""
-        dead = [(p, code) for p in self._alive.values() if (code := p.exit_code()) is not None]
-        for process, _ in dead:
-            while process.read_log():
-                pass
+    def reap(self) -> list[tuple[Process, int, list[str]]]:
+        """The processes that have ended since the last call, with their exit codes and last log lines."""
+        ended = [(p, code) for p in self._alive.values() if (code := p.exit_code()) is not None]
+        dead = [(process, exit_code, process.last_log()) for process, exit_code in ended]
+        for process, _, _ in dead:
             self._forget_log(process)
             process.close()
             del self._alive[process.pid]

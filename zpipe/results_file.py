@@ -19,6 +19,10 @@ from zpipe.errors import UNDECODABLE, ResultsError
 INDEX_STEP = 64
 BLOCK_BYTES = 1 << 18
 
+MOST_SCANNED_BYTES = 8 << 20
+"""So much is read for one request at most, once something is found: other streams' lines may lie between, and the
+sink publishes nothing meanwhile. About 20 ms."""
+
 
 class Head(msgspec.Struct):
     """What the account of a run needs of a line."""
@@ -37,19 +41,23 @@ _heads = msgspec.json.Decoder(Head)
 
 @dataclass
 class StreamLog:
-    """What the file holds of one stream. `offsets[i]` is where line `i * INDEX_STEP + 1` begins."""
+    """What the file holds of one stream. Line `i * INDEX_STEP + 1` begins at `offsets[i]`, its end at `end_at`."""
 
     seq: int = 0
     ok: int = 0
     failed: int = 0
     closed: bool = False
+    end_at: int = 0
     offsets: list[int] = field(default_factory=list)
 
 
 class ResultsFile:
-    """A results file open for appending. `run` is the id of the run that it belongs to, None if it is empty."""
+    """A results file open for appending. `run` is the id of the run that it belongs to, None if it is empty.
 
-    def __init__(self, path: Path, fresh: bool) -> None:
+    `fresh`: empty it first. `undrain`: the run goes on, so the ends of streams that were drained are taken out.
+    """
+
+    def __init__(self, path: Path, fresh: bool, undrain: bool = False) -> None:
         self.path = path
         self.run: str | None = None
         self.streams: dict[str, StreamLog] = {}
@@ -57,7 +65,7 @@ class ResultsFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | (os.O_TRUNC if fresh else 0)
             self._file = os.open(path, flags, 0o666)
-            self._size = self._load()
+            self._size = self._load(undrain)
         except OSError as error:
             raise ResultsError(f"results file {path}: {error.strerror}") from None
 
@@ -65,9 +73,9 @@ class ResultsFile:
         """Write one line whole, or raise ResultsError and leave the file as it was. `status` None: end of stream."""
         data = line + b"\n"
         try:
-            written = os.pwrite(self._file, data, self._size)
-            if written != len(data):
-                os.pwrite(self._file, data[written:], self._size + written)
+            written = 0
+            while written < len(data):
+                written += os.pwrite(self._file, data[written:], self._size + written)
         except OSError as error:
             os.ftruncate(self._file, self._size)
             raise ResultsError(f"results file {self.path}: {error.strerror}") from None
@@ -80,18 +88,21 @@ class ResultsFile:
 
     def lines(self, stream: str, first: int, most: int = 1000, most_bytes: int = 1 << 20) -> list[bytes]:
         """Lines of the stream from number `first` on, in order (the end of stream is one more than the last)."""
-        log = self.streams.get(stream)
-        if log is None or first > log.seq + log.closed:
+        log = self.streams.get(stream, StreamLog())
+        last = log.seq + log.closed
+        if first > last:
             return []
-        at = log.offsets[(first - 1) // INDEX_STEP] if first <= log.seq else log.offsets[-1] if log.offsets else 0
+        begin = log.offsets[(first - 1) // INDEX_STEP] if first <= log.seq else log.end_at
         found: list[bytes] = []
         size = 0
-        for _, line in self._lines_from(at):
+        for at, line in self._lines_from(begin):
+            if found and at - begin > MOST_SCANNED_BYTES:
+                break
             head = _heads.decode(line)
             if head.stream == stream and head.seq >= first:
                 found.append(line)
                 size += len(line)
-                if len(found) >= most or size >= most_bytes or head.type == "eos":
+                if len(found) >= most or size >= most_bytes or head.seq == last:
                     break
         return found
 
@@ -101,13 +112,13 @@ class ResultsFile:
             os.close(self._file)
             self._file = -1
 
-    def _load(self) -> int:
-        """Read the account of what is there; cut half a line at the end and the ends of drained streams."""
+    def _load(self, undrain: bool) -> int:
+        """Read the account of what is there and cut half a line at the end; the size that remains."""
         drained, good = False, 0
         for at, line in self._lines_from(0):
             head = _head(self.path, at, line)
             good = at + len(line) + 1
-            if head.type == "eos" and head.drained:
+            if undrain and head.type == "eos" and head.drained:
                 drained = True
                 continue
             self.run = head.run
@@ -132,7 +143,7 @@ class ResultsFile:
         os.close(self._file)
         self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         self.streams.clear()
-        return self._load()
+        return self._load(undrain=False)
 
     def _lines_from(self, at: int) -> Iterator[tuple[int, bytes]]:
         return whole_lines(self._file, at)
@@ -140,7 +151,7 @@ class ResultsFile:
     @staticmethod
     def _count(log: StreamLog, seq: int, status: str | None, at: int) -> None:
         if status is None:
-            log.closed = True
+            log.closed, log.end_at = True, at
             return
         if (seq - 1) % INDEX_STEP == 0:
             log.offsets.append(at)

@@ -17,7 +17,7 @@ def open_results(config: Config, resume: bool, overwrite: bool) -> ResultsFile:
     path = Path(config.sink.results)
     if resume:
         check_sources(config, path)
-        return ResultsFile(path, fresh=False)
+        return ResultsFile(path, fresh=False, undrain=True)
     if not overwrite and is_unfinished(path):
         raise ResultsError(
             f"{path} holds the results of a run that did not come to its end: "

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zpipe.balance import cpu_seconds
 from zpipe.board import IDLE, STARTING, Board, Row
 from zpipe.errors import RunFailed
 from zpipe.link import Links
@@ -36,6 +37,8 @@ class Worker:
     ready: bool = False
     retiring: bool = False
     hung: str = ""
+    start_cpu_s: float = 0.0
+    cpu_s: float = 0.0
 
     @property
     def name(self) -> str:
@@ -58,6 +61,7 @@ class Group:
     restarts: int = 0
     done: int = 0
     busy_ns: int = 0
+    cpu_s: float = 0.0
     not_before: float = 0.0
 
     @property
@@ -126,7 +130,9 @@ class Supervisor:
     def reap(self, now: float) -> list[Death]:
         """The workers that have died since the last call; RunFailed if a group can never get going."""
         deaths = []
-        for process, exit_code in self._processes.reap():
+        for process, exit_code, lines in self._processes.reap():
+            for line in lines:
+                log.info("%s: %s", process.name, line)
             worker = next(w for w in self._workers.values() if w.process is process)
             row = self._board.read(worker.row)
             reason = worker.hung or ending(exit_code)
@@ -140,6 +146,7 @@ class Supervisor:
         group.workers.remove(worker)
         group.done += death.row.done
         group.busy_ns += death.row.busy_ns
+        group.cpu_s += worker.cpu_s
         self._free_rows.append(worker.row)
         self._links.detach(worker.number)
         if worker.retiring or not group.wanted:
@@ -155,6 +162,7 @@ class Supervisor:
     def ready(self, worker: Worker) -> None:
         """The worker says that it is ready."""
         worker.ready = True
+        worker.start_cpu_s = cpu_seconds(worker.process.pid)
         worker.group.restart.ready()
 
     def kill_hung(self, now_ns: int) -> None:
@@ -167,6 +175,16 @@ class Supervisor:
                     f"timeout (busy for more than {limit_s:g} s)"
                 )  # fmt: skip
                 worker.process.signal(signal.SIGKILL)
+
+    def work_of(self, group: Group) -> tuple[float, int]:
+        """CPU seconds and frames done of a stage's workers at work, living and dead; loading models not counted."""
+        cpu_s, done = group.cpu_s, group.done
+        for worker in group.workers:
+            if worker.ready:
+                worker.cpu_s = max(worker.cpu_s, cpu_seconds(worker.process.pid) - worker.start_cpu_s)
+                cpu_s += worker.cpu_s
+                done += self._board.read(worker.row).done
+        return cpu_s, done
 
     def rows(self) -> Iterator[tuple[Worker, Row]]:
         """What every living worker shows."""

@@ -226,7 +226,7 @@ def test_overrides_win_and_make_what_is_missing(folder: Path) -> None:
         "classify.model=/c.onnx",
         "ingest.1.path=/other",
         "ingest.0.glob=*.jpg",
-        "sink.publish=tcp://*:5560",
+        "sink.publish=tcp://127.0.0.1:5560",
         "detect.device=",
         "detect.device='AUTO'",
     )
@@ -240,7 +240,7 @@ def test_overrides_win_and_make_what_is_missing(folder: Path) -> None:
         ("/other", "other"),
     ]
     assert config.ingest[0].glob == "*.jpg"
-    assert config.sink.publish == "tcp://*:5560"
+    assert config.sink.publish == "tcp://127.0.0.1:5560"
 
 
 def test_an_override_replaces_a_wrong_value(folder: Path) -> None:

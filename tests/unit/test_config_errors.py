@@ -333,15 +333,15 @@ def test_the_current_directory_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
                                                "expected another for each"),
         ("classify: [{model: a, name: detect}]", "classify.0.name: 'detect' is another stage of the pipeline, "
                                                  "expected a name of its own"),
-        ("sink: {publish: 'tcp://h:65535'}", "sink.publish: after port 65535 is none for history, expected a lower "
+        ("sink: {publish: 'tcp://127.0.0.1:65535'}", "sink.publish: after port 65535 is none for history, expected a lower "
                                              "one or `history`"),
-        ("sink: {publish: 'tcp://h:1', history: 'tcp://h:1'}", "sink.history: is the same as publish, expected an "
+        ("sink: {publish: 'tcp://127.0.0.1:1', history: 'tcp://127.0.0.1:1'}", "sink.history: is the same as publish, expected an "
                                                                "endpoint of its own"),
         ("sink: {publish: 'tcp://h'}", "sink.publish: 'tcp://h' has no host or no port, expected tcp://HOST:PORT, "
                                        "the port 1 to 65535, or * for a free one"),
         ("sink: {publish: 'tcp://:5'}", "sink.publish: 'tcp://:5' has no host or no port, "),
-        ("sink: {publish: 'tcp://h:70000'}", "sink.publish: 'tcp://h:70000' has no host or no port, "),
-        ("sink: {publish: 'tcp://h:0'}", "sink.publish: 'tcp://h:0' has no host or no port, "),
+        ("sink: {publish: 'tcp://127.0.0.1:70000'}", "sink.publish: 'tcp://127.0.0.1:70000' has no host or no port, "),
+        ("sink: {publish: 'tcp://127.0.0.1:0'}", "sink.publish: 'tcp://127.0.0.1:0' has no host or no port, "),
         (f"sink: {{publish: 'ipc://{'a' * 100}'}}", "is too long for a socket, expected at most 99 bytes"),
     ],
 )  # fmt: skip
@@ -424,3 +424,9 @@ def test_a_missing_file_of_an_override(tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_nearest(word: str, valid: list[str], near: str | None) -> None:
     assert nearest(word, valid) == near
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://*:5560", "tcp://0.0.0.0:5560", "tcp://192.168.1.7:*", "tcp://eth0:1"])
+def test_results_do_not_leave_the_machine_unencrypted(tmp_path: Path, endpoint: str) -> None:
+    (found,) = complaints(tmp_path, MINIMAL + f"sink: {{publish: '{endpoint}'}}\n")
+    assert "listens beyond this machine" in found

@@ -6,6 +6,7 @@ It reports what it finds, so these mistakes stand in one list with all others.
 
 import os
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from typing import Any
 
 from zpipe.config.paths import LAST_PORT, stream_name
@@ -96,6 +97,18 @@ def history_endpoint(config: Values, report: Report) -> None:
         report(("sink", "history"), "is the same as publish, expected an endpoint of its own")
 
 
+def loopback_only(config: Values, report: Report) -> None:
+    """Results leave the machine only encrypted, and zpipe has no keys yet: so they do not leave it."""
+    for key in ("publish", "history"):
+        endpoint = config.get("sink", {}).get(key)
+        if isinstance(endpoint, str) and endpoint.startswith("tcp://") and not _is_loopback(endpoint):
+            report(
+                ("sink", key),
+                f"'{endpoint}' listens beyond this machine, which is not supported without encryption; "
+                "expected an address like tcp://127.0.0.1:5560 (a tunnel, such as ssh -L, brings it elsewhere)",
+            )
+
+
 def slot_for_each_stream(config: Values, report: Report) -> None:
     """A stream without a slot would never be read."""
     slots, streams = config.get("frames", {}).get("in_flight"), len(config.get("ingest") or [])
@@ -110,8 +123,17 @@ RULES = (
     one_normalization,
     included_or_excluded,
     history_endpoint,
+    loopback_only,
     slot_for_each_stream,
 )
+
+
+def _is_loopback(endpoint: str) -> bool:
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host in ("localhost", "lo")
 
 
 def _classify(config: Values) -> Iterator[tuple[KeyPath, Values]]:

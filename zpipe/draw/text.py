@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from zpipe.draw_colours import Colour
+from zpipe.draw.colours import Colour
 
 WEIGHT = 550
 """Between regular (400) and bold (700): small text on colour stays readable."""

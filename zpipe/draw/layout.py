@@ -53,7 +53,7 @@ def _places(box: NDArray[np.float64], width: float, height: float, picture: tupl
     ]
     most = np.maximum(np.array(picture) - [width, height], 0)
     inside = np.clip(np.array(corners), 0, most)
-    return np.hstack([inside, inside + [width, height]])
+    return np.hstack([inside, inside + np.array([width, height])])
 
 
 def _overlaps(areas: Areas, others: Areas) -> NDArray[np.float64]:

@@ -1,0 +1,180 @@
+"""Writes drawn results to disk: one picture per frame in a folder, or all of them as one video."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+
+from zpipe.draw.objects import draw
+from zpipe.draw.plates import plate, with_failure
+from zpipe.draw.sizes import Picture
+from zpipe.errors import FrameError, ZpipeError
+
+Result = dict[str, Any]
+"""The decoded JSON of a result."""
+
+FindImage = Callable[[Result], Picture | None]
+"""The picture of a result as BGR; None or `FrameError` when it cannot be had."""
+
+Add = Callable[[Result, Picture], None]
+
+CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
+"""Of those that OpenCV's wheels can write (no H.264 for its licence). Browsers play .webm."""
+
+JPEG_QUALITY = 92
+
+
+def write_pictures(
+    results: Iterable[Result],
+    find_image: FindImage,
+    out: Path,
+    video: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+    *,
+    by_stream: bool = False,
+    frames_per_s: float = 25.0,
+) -> int:
+    """Draws each `frame` result and returns how many there were: files below `out`, or one `video`.
+
+    Files are called as the frames, unique whatever the names are, and stay below `out` whatever the names try;
+    `by_stream` gives each stream a folder. Existing files are replaced. A video has the size of its first
+    picture, into which others are fitted; when results end by an exception (Ctrl-C), what came before can be
+    played. `progress` hears how many there are after each. `ZpipeError` when no such video can be written.
+    """
+    pictures = _drawn(results, find_image)
+    write = _as_video(video, frames_per_s) if video else _as_files(out, by_stream)
+    written = 0
+    with write as add:
+        for result, picture in pictures:
+            add(result, picture)
+            written += 1
+            if progress:
+                progress(written)
+    return written
+
+
+def _drawn(results: Iterable[Result], find_image: FindImage) -> Iterator[tuple[Result, Picture]]:
+    """Each frame with its picture; a plate, as large as the picture before, where there is no image."""
+    width, height = 960, 540
+    for result in results:
+        if result["type"] != "frame":
+            continue
+        image, reason = _found(result, find_image)
+        if image is None:
+            picture = plate(result, reason, width, height)
+        elif result["status"] != "ok":
+            picture = with_failure(image, result)
+        else:
+            size = result.get("resolution")
+            picture = draw(image, result["objects"], (size["width"], size["height"]) if size else None)
+        height, width = picture.shape[:2]
+        yield result, picture
+
+
+def _found(result: Result, find_image: FindImage) -> tuple[Picture | None, str]:
+    try:
+        return find_image(result), "its image cannot be found or read"
+    except FrameError as error:
+        return None, str(error)
+
+
+@contextmanager
+def _as_files(out: Path, by_stream: bool) -> Iterator[Add]:
+    used: set[Path] = set()
+
+    def add(result: Result, picture: Picture) -> None:
+        path = _unique(out / _file_name(result, by_stream), used)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_encoded(picture, path.suffix))
+        except OSError as error:
+            raise ZpipeError(f"{path}: cannot be written: {error.strerror}") from error
+
+    yield add
+
+
+@contextmanager
+def _as_video(video: Path, frames_per_s: float) -> Iterator[Add]:
+    writers: list[cv2.VideoWriter] = []
+    width = height = 0
+
+    def add(result: Result, picture: Picture) -> None:
+        nonlocal width, height
+        if not writers:
+            width, height = (side + side % 2 for side in picture.shape[1::-1])  # codecs want even sides
+            writers.append(_open_video(video, frames_per_s, width, height))
+        writers[0].write(_fitted(picture, width, height))
+
+    try:
+        yield add
+    finally:
+        for writer in writers:
+            writer.release()
+
+
+def _file_name(result: Result, by_stream: bool) -> PurePosixPath:
+    """The frame's name as a relative path that can only lead down: names may come from another machine."""
+    names = ([result["stream"]] if by_stream else []) + result["name"].split("/")
+    parts = [_tame(part) for part in names if part not in ("", ".", "..")] or ["frame"]
+    stem, mark, number = parts[-1].rpartition("#")
+    if mark and number.isdecimal():  # a frame of a video; with zeros, folders sort them and tools find them
+        parts[-1] = f"{stem}-{int(number):06}.jpg"
+    elif PurePosixPath(parts[-1]).suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        parts[-1] += ".jpg"
+    return PurePosixPath(*parts)
+
+
+def _tame(part: str) -> str:
+    """A part of a path that every file system takes: no control characters, of bearable length, suffix kept."""
+    part = "".join(letter if letter.isprintable() and letter not in "\\/" else "_" for letter in part)
+    stem, suffix = os.path.splitext(part)
+    return stem.encode(errors="replace")[:200].decode(errors="ignore") + suffix[:8]
+
+
+def _unique(path: Path, used: set[Path]) -> Path:
+    """The path, or with the first free number before its suffix."""
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    while path in used:
+        path = next(numbered)
+    used.add(path)
+    return path
+
+
+def _encoded(picture: Picture, suffix: str) -> bytes:
+    """PNG or JPEG; the latter with colour at full resolution, or coloured text would fray."""
+    if suffix.lower() == ".png":
+        return cv2.imencode(".png", picture)[1].tobytes()
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, *sampling])[1].tobytes()
+
+
+def _open_video(out: Path, frames_per_s: float, width: int, height: int) -> cv2.VideoWriter:
+    codec = CODECS.get(out.suffix.lower())
+    if codec is None:
+        raise ZpipeError(f"{out}: no video of this kind can be written; known are {', '.join(CODECS)}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    code = cv2.VideoWriter.fourcc(*codec)
+    writer = cv2.VideoWriter(str(out), cv2.CAP_FFMPEG, code, frames_per_s, (width, height))
+    if not writer.isOpened():
+        raise ZpipeError(f"{out}: OpenCV cannot write a {codec} video of {width}×{height} there")
+    return writer
+
+
+def _fitted(picture: Picture, width: int, height: int) -> Picture:
+    """The picture in the middle of one of that size, shrunk or enlarged with its aspect kept."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    if picture.shape[1] + 1 < width or picture.shape[0] + 1 < height or scale < 1:
+        size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        picture = cv2.resize(picture, size, interpolation=how).astype(np.uint8, copy=False)
+    left, top = (width - picture.shape[1]) // 2, (height - picture.shape[0]) // 2
+    page = np.zeros((height, width, 3), np.uint8)
+    page[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return page
