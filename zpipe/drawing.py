@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from zpipe.config import FramesConfig, IngestConfig, load
 from zpipe.draw import write_pictures
-from zpipe.errors import ConfigError, FrameError, ResultsError
+from zpipe.draw.files import CODECS
+from zpipe.errors import ConfigError, ResultsError
 from zpipe.images import decode
 from zpipe.sources import SourceFrame, open_source
-
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi")
 
 Progress = Callable[[int], None]
 
@@ -27,8 +26,12 @@ def draw_results(
     `places` are `[STREAM=]PATH`: where the frames of a stream (or of the only one) are. Without any the sources of
     `config` are used. `out` is a folder, or a video file if it has a video's suffix.
     """
-    pictures = Pictures(sources_of(places, config))
-    video = out if out.suffix.lower() in VIDEO_SUFFIXES else None
+    sources = sources_of(places, config)
+    for entry in sources.values():
+        if out.resolve() == Path(entry.path).resolve():
+            raise ConfigError(f"{out}: the frames are there, and pictures of the same names would replace them")
+    pictures = Pictures(sources)
+    video = out if out.suffix.lower() in CODECS else None
     folder = out.parent if video is not None else out
     return write_pictures(read(results), pictures.find, folder, video, progress)
 
@@ -75,7 +78,7 @@ class Pictures:
         self._readers: dict[str, Reader] = {}
 
     def find(self, result: dict[str, Any]) -> NDArray[np.uint8] | None:
-        """The picture (height, width, 3) BGR of a result; None if it is not there or cannot be decoded."""
+        """The picture (height, width, 3) BGR of a result; None if it is not there, FrameError if it is broken."""
         stream = result["stream"]
         entry = self._sources.get(stream) or self._sources.get("")
         if entry is None:
@@ -112,7 +115,7 @@ class Memory:
     def encoded(self, size_bytes: int) -> memoryview:
         """Room for an encoded file."""
         self.data, self.decoded = np.empty(size_bytes, np.uint8), False
-        return memoryview(self.data)
+        return self.data.data
 
     def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
         """Room for a decoded picture."""
@@ -120,13 +123,8 @@ class Memory:
         return self.data
 
 
-def picture_of(frame: SourceFrame) -> NDArray[np.uint8] | None:
-    """A source's frame as a picture; None if it cannot be read or decoded."""
+def picture_of(frame: SourceFrame) -> NDArray[np.uint8]:
+    """A source's frame as a picture (height, width, 3) BGR; FrameError if it cannot be read or decoded."""
     slot = Memory()
-    try:
-        frame.load(slot)
-        if slot.decoded:
-            return slot.data
-        return decode(slot.data.tobytes(), Memory().pixels, FramesConfig().max_pixels)
-    except FrameError:
-        return None
+    frame.load(slot)
+    return slot.data if slot.decoded else decode(slot.data.tobytes(), Memory().pixels, FramesConfig().max_pixels)

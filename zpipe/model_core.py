@@ -177,9 +177,7 @@ def pixel_rule(config: "ClassifyConfig") -> tuple[Triple | None, Triple | None, 
     if config.normalize == "none":
         return triple(config.mean, "mean"), triple(config.scale, "scale"), config.color
     if config.mean is not None or config.scale is not None:
-        raise ModelError(
-            f"normalize: {config.normalize!r} already says mean and scale; leave out one of them"
-        )
+        raise ModelError(f"normalize: {config.normalize!r} already says mean and scale; leave out one of them")
     mean, scale = PRESETS[config.normalize]
     if config.color == "bgr":
         mean, scale = (mean[2], mean[1], mean[0]), (scale[2], scale[1], scale[0])

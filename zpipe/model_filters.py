@@ -25,9 +25,7 @@ def thresholds(config: "DetectConfig", labels: Sequence[str]) -> tuple[list[floa
         return [number for name in names for number in label_ids(labels, name, f"{config.model}: {key}")]
 
     special = {
-        number: value
-        for name, value in config.confidences.items()
-        for number in ids([name], f"confidences.{name}")
+        number: value for name, value in config.confidences.items() for number in ids([name], f"confidences.{name}")
     }
     wanted = None if config.include is None else set(ids(config.include, "include"))
     unwanted = set(ids(config.exclude or [], "exclude"))
@@ -41,9 +39,7 @@ def thresholds(config: "DetectConfig", labels: Sequence[str]) -> tuple[list[floa
     return per_class, config.confidence if wanted is None else NEVER
 
 
-def eligible(
-    config: "ClassifyConfig", boxes: NDArray[np.float32], labels: Sequence[str]
-) -> NDArray[np.bool_]:
+def eligible(config: "ClassifyConfig", boxes: NDArray[np.float32], labels: Sequence[str]) -> NDArray[np.bool_]:
     """Which of the (n, 4) boxes with these detector labels the stage classifies: `classes` and `min_size`."""
     chosen = np.ones(len(boxes), np.bool_)
     if config.classes is not None:

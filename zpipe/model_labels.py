@@ -67,12 +67,8 @@ def check_count(config: "ModelConfig", names: Sequence[str], classes: int) -> No
     """ModelError if there are names, but not as many as the model has classes (-1: unknown)."""
     if names and classes >= 0 and len(names) != classes:
         given = config.labels
-        source = (
-            "its metadata" if given is None else given if isinstance(given, str) else "the list in the config"
-        )
-        raise ModelError(
-            f"{config.model}: the model has {classes} classes, but {source} names {len(names)} labels"
-        )
+        source = "its metadata" if given is None else given if isinstance(given, str) else "the list in the config"
+        raise ModelError(f"{config.model}: the model has {classes} classes, but {source} names {len(names)} labels")
 
 
 def label_ids(labels: Sequence[str], name: str, key: str) -> list[int]:
@@ -83,10 +79,6 @@ def label_ids(labels: Sequence[str], name: str, key: str) -> list[int]:
     if not found:
         near = difflib.get_close_matches(name, labels, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        known = (
-            "the model has no label names, use numbers"
-            if not labels
-            else f"no label of the model is {name!r}"
-        )
+        known = "the model has no label names, use numbers" if not labels else f"no label of the model is {name!r}"
         raise ModelError(f"{key}: {known}{hint}")
     return found

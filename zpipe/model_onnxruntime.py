@@ -52,8 +52,7 @@ class Session:
     def run(self, arrays: list[NDArray[np.float32]]) -> Sequence[NDArray[np.float32]]:
         """The outputs, whatever their type, as float32."""
         inputs = {
-            name: array.astype(kind, copy=False)
-            for (name, kind), array in zip(self._inputs, arrays, strict=True)
+            name: array.astype(kind, copy=False) for (name, kind), array in zip(self._inputs, arrays, strict=True)
         }
         return [np.asarray(output, np.float32) for output in self._session.run(None, inputs)]
 
@@ -69,9 +68,7 @@ def read_onnxruntime(config: "ModelConfig", threads: int) -> _core.Model:
             "runtime: onnxruntime is not installed; `pip install 'zpipe[onnxruntime]'`, or onnxruntime-gpu for CUDA"
         ) from None
     if config.precision not in ("auto", "f32"):
-        raise ModelError(
-            f"precision: onnxruntime computes in the model's own precision, not in {config.precision}"
-        )
+        raise ModelError(f"precision: onnxruntime computes in the model's own precision, not in {config.precision}")
     wanted = providers(config.device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -127,7 +124,7 @@ def port_of(file: str, port: Any) -> "_core.Port":
 def info_of(config: "ModelConfig", session: Any) -> "_core.Info":
     """What the session and the graph say of the model."""
     file = config.model
-    info: "_core.Info" = {
+    info: _core.Info = {
         "file": file,
         "runtime": "onnxruntime",
         "device": config.device,

@@ -124,9 +124,7 @@ class PythonModel:
         self._module, kind = imported(config.model, folder)
         self._verb = verb
         if not callable(getattr(kind, verb, None)):
-            raise ModelError(
-                f"{self.name}: a model of a {verb} stage needs a method `{verb}`, this one has none"
-            )
+            raise ModelError(f"{self.name}: a model of a {verb} stage needs a method `{verb}`, this one has none")
         self._object = guarded(self._module, self.name, ModelError, kind)
         if hasattr(self._object, "open"):
             guarded(
@@ -193,9 +191,7 @@ def imported(model: str, folder: str | None) -> tuple[ModuleType, Any]:
     return module, getattr(module, class_name)
 
 
-def guarded(
-    module: ModuleType, name: str, kind: type[ZpipeError], call: Callable[..., T], *arguments: object
-) -> T:
+def guarded(module: ModuleType, name: str, kind: type[ZpipeError], call: Callable[..., T], *arguments: object) -> T:
     """What `call` returns; an exception becomes a `kind` that names the user's file and line."""
     try:
         return call(*arguments)
@@ -236,16 +232,12 @@ def detection_arrays(returned: Any) -> tuple[Floats, Floats, Any]:
         confidences = numbers(returned[1], "confidences")
         label_ids = numbers(returned[2], "label_ids")
     else:
-        raise ValueError(
-            f"{type(returned).__name__}, expected (boxes, confidences, label_ids) or a list of rows"
-        )
+        raise ValueError(f"{type(returned).__name__}, expected (boxes, confidences, label_ids) or a list of rows")
     count = len(confidences) if confidences.ndim else -1
     if boxes.size == 0 and count == 0:
         boxes = boxes.reshape(0, 4)
     if boxes.shape != (count, 4) or confidences.shape != (count,) or label_ids.shape != (count,):
-        raise ValueError(
-            f"shapes {boxes.shape}, {confidences.shape}, {label_ids.shape}, expected (n, 4), (n,), (n,)"
-        )
+        raise ValueError(f"shapes {boxes.shape}, {confidences.shape}, {label_ids.shape}, expected (n, 4), (n,), (n,)")
     return boxes.astype(np.float32), probabilities(confidences), whole(label_ids)
 
 
@@ -291,9 +283,7 @@ def probabilities(values: Any) -> Floats:
 
 def whole(values: Any, least: int = 0) -> Any:
     """Label ids; ValueError if one is no whole number from `least`."""
-    if values.size and (
-        (values != np.floor(values)).any() or values.min() < least or values.max() > 2**31 - 1
-    ):
+    if values.size and ((values != np.floor(values)).any() or values.min() < least or values.max() > 2**31 - 1):
         raise ValueError("label_ids that are not whole numbers from 0")
     return values.astype(np.int32)
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import struct
 
 import cv2
 import numpy as np
@@ -310,6 +311,12 @@ def test_video_frames_that_nobody_loads_are_passed_over(clip):
     assert round(slot.picture.mean() / 10) + 1 == 7
 
 
+def test_video_frame_outlives_its_video(clip):
+    frame = next(source(clip).frames())
+    with pytest.raises(FrameError, match="closed"):
+        frame.load(Slot())
+
+
 def test_video_above_the_pixel_limit_is_one_failed_frame(clip):
     (frame,) = source(clip, max_pixels=3000).frames()
     with pytest.raises(FrameError, match=r"64×48 is .* megapixels"):
@@ -343,6 +350,19 @@ def test_shared_broken_videos(data, name):
     (frame,) = source(data / "broken" / "videos" / name).frames()
     with pytest.raises(FrameError):
         frame.load(Slot())
+
+
+@pytest.mark.data
+def test_video_of_a_turned_phone_is_upright(data, tmp_path):
+    turned = bytearray((data / "videos" / "car-detection.mp4").read_bytes())
+    matrix = turned.index(b"tkhd") + 4 + 40  # of the track header: identity becomes a quarter turn
+    turned[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    (tmp_path / "turned.mp4").write_bytes(turned)
+    slot = Slot()
+    frames = source(tmp_path / "turned.mp4").frames()
+    next(frames).load(slot)
+    assert slot.picture.shape == (768, 432, 3)
+    assert slot.picture.std() > 10
 
 
 @pytest.mark.data

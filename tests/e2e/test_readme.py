@@ -1,0 +1,99 @@
+"""Every command and snippet of the README, run in its order as a reader would."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+TWO_LINES = re.search(r"<!-- ci: two lines -->.*?<!-- end -->", README, re.DOTALL)
+assert TWO_LINES is not None
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README.replace(TWO_LINES.group(), ""), re.DOTALL | re.MULTILINE)
+IMAGES = 150
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the reader has it: the clone's configs, their own images and models."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    (folder / "images").mkdir()
+    scenes = sorted((ROOT / "configs" / "demo" / "scenes").glob("*.jpg"))
+    for number in range(IMAGES):
+        os.link(shutil.copy(scenes[number % len(scenes)], folder / "one.jpg"), folder / "images" / f"img{number}.jpg")
+        (folder / "one.jpg").unlink()
+    shutil.copy(scenes[0], folder / "images" / "photo.jpg")
+    (folder / "models").mkdir()
+    for model in ("detector.onnx", "classifier.onnx"):
+        shutil.copy(ROOT / "configs" / "demo" / model, folder / "models" / model)
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def execute(command: list[str], folder: Path) -> str:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_every_block_runs(place: Path) -> None:
+    assert len(BLOCKS) >= 9
+    for language, text in BLOCKS:
+        port = free_port()
+        text = text.replace("5560", str(port))
+        if language == "yaml":
+            (place / "yard.yaml").write_text(text)
+        elif language == "sh":
+            print(execute(["bash", "-euc", text], place))
+        elif language == "json":
+            validate(json.loads(text))
+        elif language == "python" and str(port) in text:
+            run_as_subscriber(text, port, place)
+        elif language == "python":
+            (place / "snippet.py").write_text(text)
+            assert execute([sys.executable, "snippet.py"], place).count("\n") >= IMAGES
+    assert (place / "found.png").stat().st_size > 10_000
+    assert (place / "objects.csv").read_text().count("\n") > IMAGES
+    assert len(list((place / "demo-results" / "pictures").iterdir())) >= 16
+
+
+def run_as_subscriber(text: str, port: int, place: Path) -> None:
+    """A snippet that subscribes to a pipeline, which is started for it."""
+    publish = f"sink.publish=tcp://127.0.0.1:{port}"
+    zpipe = Path(sys.executable).parent / "zpipe"
+    pipeline = subprocess.Popen(
+        [zpipe, "up", "yard.yaml", "--quiet", "--overwrite", "--wait-subscribers", "1", "--set", publish], cwd=place
+    )
+    (place / "snippet.py").write_text(text)
+    assert execute([sys.executable, "snippet.py"], place).count("\n") == IMAGES + 1
+    assert pipeline.wait(30) == 0
+
+
+def validate(message: object) -> None:
+    import jsonschema
+
+    jsonschema.validate(message, json.loads((ROOT / "zpipe" / "results.schema.json").read_text()))
+
+
+def test_every_file_that_is_named_exists() -> None:
+    for name in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"`(zpipe/[\w/]+\.(?:py|json))`", README):
+        assert (ROOT / name).exists(), name
