@@ -11,7 +11,7 @@ import uuid
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 
@@ -52,7 +52,7 @@ def make_frames(folder: Path, count: int, poison: dict[int, tuple[int, int, int]
     return folder
 
 
-def make_config(folder: Path, frames: Path | list[Path], **changes: Any) -> Path:
+def make_config(folder: Path, frames: Path | list[Path], /, **changes: Any) -> Path:
     """A config with the probe models; `changes` are sections merged into it."""
     sources = frames if isinstance(frames, list) else [frames]
     config: dict[str, Any] = {
@@ -78,19 +78,36 @@ def make_config(folder: Path, frames: Path | list[Path], **changes: Any) -> Path
     return path
 
 
+def with_faults(folder: Path, *faults: dict[str, Any]) -> dict[str, str]:
+    """Environment for a `Pipeline` whose workers have these faults: see models/faults.py."""
+    path = folder / "faults"
+    path.mkdir(parents=True)
+    (path / "sitecustomize.py").write_text((MODELS / "faults.py").read_text())
+    (path / "faults.json").write_text(json.dumps(faults))
+    return {"PYTHONPATH": str(path)}
+
+
 class Pipeline:
     """`zpipe up --json` as a process."""
 
-    def __init__(self, config: Path, *options: str) -> None:
+    living: ClassVar[list["Pipeline"]] = []
+    """All whose end was not waited for: what a failed test leaves is ended by the fixture of tests/faults."""
+
+    def __init__(self, config: Path, *options: str, env: dict[str, str] | None = None, limits: str = "") -> None:
+        """`env`: more environment; `limits`: arguments of the shell's `ulimit` for it and its workers."""
         self.config: dict[str, Any] = json.loads(config.read_text())
         self.name = self.config["name"]
         self.results = Path(self.config["sink"]["results"])
         self.stderr = config.parent / "stderr.txt"
+        command = [*ZPIPE, "up", str(config), "--json", *options]
+        if limits:
+            command = ["sh", "-c", f'ulimit {limits} && exec "$@"', "sh", *command]
         with open(self.stderr, "ab") as stderr:
             self.process = subprocess.Popen(
-                [*ZPIPE, "up", str(config), "--json", *options],
-                stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL,
+                command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL,
+                env={**os.environ, **(env or {})},
             )  # fmt: skip
+        Pipeline.living.append(self)
         self.events: list[dict[str, Any]] = []
         self.reader = threading.Thread(target=self.read_events, daemon=True)
         self.reader.start()
@@ -99,7 +116,8 @@ class Pipeline:
         assert self.process.stdout is not None
         with self.process.stdout:
             for line in self.process.stdout:
-                self.events.append(json.loads(line))
+                if line.endswith(b"\n"):  # it may be killed in the middle of one
+                    self.events.append(json.loads(line))
 
     def event(self, kind: str) -> dict[str, Any]:
         """The first event of this kind; waits for it."""
@@ -120,6 +138,19 @@ class Pipeline:
 
         return ask(self.name, Request("status"))
 
+    def count(self) -> int:
+        """Whole lines in the results file."""
+        return self.results.read_bytes().count(b"\n") if self.results.exists() else 0
+
+    def reaches(self, count: int) -> None:
+        """Wait until the results file has so many lines."""
+        until(lambda: self.count() >= count or not self.reader.is_alive(), what=f"{count} results")
+        assert self.count() >= count, f"it ended: {self.said()}"
+
+    def pid_of(self, worker: str) -> int:
+        """pid of the living worker of this name; waits for one."""
+        return int(until(lambda: self.workers().get(worker), what=f"a worker {worker}"))
+
     def workers(self) -> dict[str, int]:
         """pid of every living worker by name."""
         return {w["worker"]: w["pid"] for stage in self.status()["stages"] for w in stage["workers"]}
@@ -127,7 +158,7 @@ class Pipeline:
     def wait(self, timeout_s: float = 90.0) -> int:
         """Exit code; checks that nothing is left behind."""
         code = self.process.wait(timeout_s)
-        self.reader.join()
+        self.ended()
         self.check_clean()
         return code
 
@@ -151,7 +182,13 @@ class Pipeline:
         """SIGKILL `zpipe up`, as the out-of-memory killer would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self.ended()
+
+    def ended(self) -> None:
+        """Its process is reaped."""
         self.reader.join()
+        if self in Pipeline.living:
+            Pipeline.living.remove(self)
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
@@ -186,9 +223,9 @@ def essences(path: Path) -> list[dict[str, Any]]:
     return sorted(lines, key=lambda line: line["stream"])  # stable: the order within a stream stays
 
 
-def run(config: Path, *options: str) -> list[dict[str, Any]]:
+def run(config: Path, *options: str, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
     """A whole run; the essence of its results file."""
-    pipeline = Pipeline(config, *options)
+    pipeline = Pipeline(config, *options, env=env)
     code = pipeline.wait()
     assert code == 0, pipeline.said()
     return essences(pipeline.results)

@@ -1,11 +1,11 @@
 """zpipe: images through a detector and a classifier, in a ZeroMQ pipeline of worker processes.
 
-    with zpipe.up("config.yaml") as run:
-        for result in run.results():
-            ...
-
-    for result in zpipe.subscribe("tcp://127.0.0.1:5560"):
+with zpipe.up("config.yaml") as run:
+    for result in run.results():
         ...
+
+for result in zpipe.subscribe("tcp://127.0.0.1:5560"):
+    ...
 """
 
 from typing import TYPE_CHECKING, Any

@@ -89,13 +89,15 @@ class Heart:
         self._since_ns = now = _now()
         _WORK.pack_into(self._memory, self._at, BUSY, stream, seq, now, now)
 
-    def idle(self) -> None:
-        """Done with the frame and its output handed to the link."""
+    def idle(self) -> int:
+        """Done with the frame; returns how long it took in nanoseconds."""
         now = _now()
+        took_ns = now - self._since_ns
         self._done += 1
-        self._busy_ns += now - self._since_ns
+        self._busy_ns += took_ns
         _DONE.pack_into(self._memory, self._at + 40, self._done, self._busy_ns)
         _WORK.pack_into(self._memory, self._at, IDLE, 0, 0, 0, now)
+        return took_ns
 
     def subscribers(self, count: int) -> None:
         """How many subscribers the sink has."""

@@ -14,6 +14,7 @@ import secrets
 import signal
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -38,9 +39,15 @@ from zpipe.supervisor import Death, Group, Supervisor, Worker
 
 TICK_S = 0.2
 BALANCE_S = 2.0
+MOST_SLOTS = 4096
+"""Frames in flight at most with `in_flight: auto`; how many it is follows from the counts (flow.limit_for)."""
+
 JOIN_MS = 5
 STOP_S = 5.0
-"""How long workers may take to end after the last result. They are idle then; the sink may linger as configured."""
+"""How long workers may take to end once they are asked to. They are idle then."""
+
+ENDING = ("lingering", "stopping", "done")
+"""The states after the last result. Before them: `starting`, `waiting` (for subscribers), `running`, perhaps `draining`."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +73,7 @@ class Broker:
         self._report = report
         self._models = config_folder
         self._joining: list[Worker] = []
+        self._outgoing: defaultdict[int, list[wire.ToWorker]] = defaultdict(list)
         self._interrupts = 0
         self._failure: RunFailed | None = None
         self._deadline = float("inf")
@@ -107,9 +115,11 @@ class Broker:
                 now = time.monotonic()
                 if now >= next_tick:
                     self._tick(now)
+                    self._flush()
                     next_tick = now + TICK_S
                 wait_ms = JOIN_MS if self._joining else max(1, int((next_tick - now) * 1000))
                 self._turn(dict(self._poller.poll(wait_ms)))
+                self._flush()
         self.state = "done"
         self._report(self)
         if self._failure is not None:
@@ -141,18 +151,19 @@ class Broker:
             self.supervisor.read_logs()
         if self._control.socket in ready:
             self._control.answer()
-        if self.ledger.finished and self.state not in ("stopping", "done"):
-            self._finish()
+        if self.ledger.finished and self.state not in ENDING:
+            self._linger()
 
     def _tick(self, now: float) -> None:
         self._take_deaths()
         self.supervisor.kill_hung(time.monotonic_ns())
         if self.state == "running":
+            self._tune()
             self._keep_balance(now)
-        if self.state in ("starting", "waiting", "running", "draining"):
+        if self.state != "stopping":
             self._keep_counts(now)
-        elif self.state == "stopping":
-            self._keep_sink(now)
+        if now > self._deadline:
+            self._kill_all()
         self._report(self)
 
     # ---- messages and actions -----------------------------------------------------------------------------
@@ -209,28 +220,37 @@ class Broker:
                 self._perform(self.ledger.join_ingest(worker.number, worker.group.stage))
             else:
                 self._perform(self.ledger.join(worker.number, worker.group.stage))
-            if self.state == "stopping":
-                self.links.send(worker.number, wire.Stop())
+            if self.state == "stopping" or (self.state == "lingering" and worker.group.role == "sink"):
+                self._outgoing[worker.number].append(wire.Stop())
             elif self.ledger.started and self.state == "waiting":
                 self.state = "running"
                 self.began = time.monotonic()
 
     def _perform(self, actions: Sequence[flow.Action]) -> None:
+        """Do what the ledger says. What is to be sent leaves with the next `_flush`, together."""
         for action in actions:
             match action:
                 case flow.Send(worker, frame):
                     work = wire.Work(
                         frame.stream, frame.seq, frame.slot, frame.encoded_bytes, frame.attempts, frame.body
                     )
-                    self.links.send(worker, work)
+                    self._outgoing[worker].append(work)
                 case flow.Grant(worker, slots):
-                    self.links.send(worker, wire.Grant(slots))
+                    self._outgoing[worker].append(wire.Grant(slots))
                 case flow.Close(worker, stream, total):
-                    self.links.send(worker, wire.Close(stream, total, self.ledger.streams[stream].drained))
+                    close = wire.Close(stream, total, self.ledger.streams[stream].drained)
+                    self._outgoing[worker].append(close)
                 case flow.Dismiss(worker):
-                    self.links.send(worker, wire.Stop())
+                    self._outgoing[worker].append(wire.Stop())
                 case flow.Condemn(frame, stage):
                     self._condemn(frame, stage)
+
+    def _flush(self) -> None:
+        """Send what has gathered, one part to each worker."""
+        for worker, gathered in self._outgoing.items():
+            if self.supervisor.find(worker) is not None:
+                self.links.send(worker, gathered)
+        self._outgoing.clear()
 
     def _condemn(self, frame: flow.Frame, stage: int) -> None:
         """The frame has killed its workers too often: it becomes a failed result, its picture goes to quarantine."""
@@ -265,14 +285,14 @@ class Broker:
             self._deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
         if worker.group.role == "sink":
             self._subscribers = death.row.subscribers
-            if death.exit_code == 0:
-                worker.group.wanted = 0
+            if death.exit_code == 0 and self.state == "lingering":
+                self._stop_workers()
         self._perform(self.ledger.lost(worker.number, working))
         try:
             self.supervisor.bury(death, time.monotonic())
         except RunFailed as error:
             self._fail(error)
-        if self.state not in ("stopping", "done"):
+        if self.state != "stopping":
             self._keep_counts(time.monotonic())
 
     def _keep_counts(self, now: float) -> None:
@@ -290,15 +310,6 @@ class Broker:
             if count is not None and count != group.wanted:
                 log.info("stage.balanced stage=%s count=%d (was %d)", group.name, count, group.wanted)
                 group.wanted = count
-
-    def _keep_sink(self, now: float) -> None:
-        """While stopping only the sink is replaced: subscribers may still be catching up. Late ones are killed."""
-        if now > self._deadline:
-            for worker, _ in list(self.supervisor.rows()):
-                worker.group.wanted = 0
-                self.supervisor.kill(worker.number)
-        else:
-            self.supervisor.reconcile(now)
 
     def _orders(self, group: Group) -> list[str]:
         """The arguments of a new worker of the group."""
@@ -329,7 +340,7 @@ class Broker:
         """Ctrl-C: drain. A second one: stop at once."""
         if self._interrupts >= 2:
             self._fail(RunFailed("stopped before its end (continue with --resume)", exit_code=1))
-        elif self.state not in ("draining", "stopping", "done"):
+        elif self.state not in ("draining", *ENDING):
             log.info("pipeline.draining (press Ctrl-C again to stop at once)")
             self._drain()
 
@@ -340,30 +351,44 @@ class Broker:
                 group.wanted = 0
         self._perform(self.ledger.drain())
 
-    def _finish(self) -> None:
-        """Everything is published: let all workers end."""
-        self.state = "stopping"
+    def _linger(self) -> None:
+        """Everything is published: let the sink end once every subscriber has caught up.
+
+        The other workers stay meanwhile: killed and replaced or not, they cost nothing, and the end is one moment
+        after the sink's, not another way of running.
+        """
+        self.state = "lingering"
         self._deadline = time.monotonic() + STOP_S + self.config.sink.linger_s
+        for worker, _ in self.supervisor.rows():
+            if worker.ready and worker.group.role == "sink":
+                self._outgoing[worker.number].append(wire.Stop())
+
+    def _stop_workers(self) -> None:
+        """Nobody is needed any more."""
+        self.state = "stopping"
+        self._deadline = time.monotonic() + STOP_S
         for group in self.supervisor.groups:
-            if group.role != "sink":
-                group.wanted = 0
+            group.wanted = 0
         for worker, _ in list(self.supervisor.rows()):
+            worker.retiring = True
             if worker.ready:
-                worker.retiring = worker.group.role != "sink"
-                self.links.send(worker.number, wire.Stop())
-            elif worker.group.role != "sink":
-                worker.retiring = True
+                self._outgoing[worker.number].append(wire.Stop())
+            else:
                 self.supervisor.kill(worker.number)
 
     def _fail(self, error: RunFailed) -> None:
         """Stop at once; the first error is the run's."""
         if self._failure is None:
             self._failure = error
+        self._kill_all()
+
+    def _kill_all(self) -> None:
         self.state = "stopping"
-        self._deadline = 0.0
+        self._deadline = float("inf")
+        for group in self.supervisor.groups:
+            group.wanted = 0
         for worker, _ in list(self.supervisor.rows()):
             worker.retiring = True
-            worker.group.wanted = 0
             self.supervisor.kill(worker.number)
 
     @property
@@ -389,7 +414,7 @@ class Broker:
         return {name: group.wanted for name, group in groups.items()}
 
     def _stop(self, request: Request) -> Any:
-        if self.state not in ("draining", "stopping", "done"):
+        if self.state not in ("draining", *ENDING):
             self._drain()
         return self.state
 
@@ -415,15 +440,22 @@ class Broker:
     def _make_ledger(self, config: Config) -> Ledger:
         models, streams = self.stages[:-1], len(config.ingest)
         slots = config.frames.in_flight
-        if isinstance(slots, str):
-            slots = flow.slots_for([group.wanted for group in models], streams)
-        ledger = Ledger(len(models), streams, slots, config.max_attempts)
+        ledger = Ledger(len(models), streams, MOST_SLOTS if isinstance(slots, str) else slots, config.max_attempts)
         for number, entry in enumerate(config.ingest):
             account = self._results.stream(str(entry.stream))
             ledger.resume(number, account.seq, account.ok, account.failed, account.closed)
             if account.closed:
                 next(g for g in self.supervisor.groups if g.role == "ingest" and g.stage == number).wanted = 0
         return ledger
+
+    def _tune(self) -> None:
+        """Let workers hold as many frames as their speed calls for, and so many be in flight."""
+        models, depths = self.stages[:-1], []
+        for group in models:
+            busy_s, done = self.supervisor.time_of(group)
+            depths.append(flow.depth_for(busy_s / done) if done > balance.FIRST_FRAMES else flow.DEPTH)
+        limit = flow.limit_for([group.wanted for group in models], depths, len(self.ledger.streams))
+        self._perform(self.ledger.tune(depths, self.ledger.slots if self.config.frames.in_flight != "auto" else limit))
 
 
 class _SignalPipe:

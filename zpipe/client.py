@@ -24,7 +24,9 @@ from zpipe.processes import ZPIPE
 QUIET_MS = 500
 """After so long without a message the history is asked whether something was missed at the end."""
 
-REPLY_MS = 2000
+FIRST_REPLY_MS, LAST_REPLY_MS = 250, 4000
+"""How long a reply is waited for: little at first, since a restarted sink never got the question, then longer and
+longer, since the network may be slow."""
 
 MOST_QUESTIONS = 16
 """High-water mark of the history's socket: so many questions wait for a sink that is away, and no more."""
@@ -58,6 +60,7 @@ class Subscription:
         self._ends = ends
         self._endpoint = endpoint
         self._run = ""
+        self._patience_ms = FIRST_REPLY_MS
         self._next: dict[str, int] = {}
         self._open: set[str] | None = None
         self._ready: deque[tuple[bytes, Published]] = deque()
@@ -206,8 +209,10 @@ class Subscription:
         while self._history.poll(0):  # replies to questions that were given up
             self._history.recv()
         self._tell(history.Request(self._id, stream, first))
-        if not self._history.poll(REPLY_MS):
+        if not self._history.poll(self._patience_ms):
+            self._patience_ms = min(2 * self._patience_ms, LAST_REPLY_MS)
             return None
+        self._patience_ms = FIRST_REPLY_MS
         with contextlib.suppress(msgspec.DecodeError):
             return history.read_reply(self._history.recv())
         return None

@@ -62,9 +62,7 @@ def sources_of(places: list[str], config: str | None) -> dict[str, IngestConfig]
     """Where each stream's frames are; the key `` stands for every stream."""
     if places:
         named = [place.partition("=") for place in places]
-        return {
-            stream if found else "": IngestConfig(path=path if found else stream) for stream, found, path in named
-        }
+        return {stream if found else "": IngestConfig(path=path if found else stream) for stream, found, path in named}
     if config is None:
         raise ConfigError("say where the frames are: --config with the run's config, or --images [STREAM=]PATH")
     return {str(entry.stream): entry for entry in load(config).ingest}

@@ -21,7 +21,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 DEPTH = 2
-"""Most frames a worker may hold: one in work, one waiting, so that it never idles for the length of a round trip."""
+"""Most frames a worker may hold: one in work, one waiting, so that it never idles for the length of a round trip.
+Where frames take less than a round trip (`depth_for`) it may hold more."""
+
+MOST_DEPTH = 16
+FILL_S = 0.002
+"""A worker should hold work for two milliseconds: the longest that a busy machine takes for a round trip."""
 
 SINK_DEPTH = 1 << 30
 """The sink orders each stream, so it must be able to take every frame in flight; the slots bound their number."""
@@ -139,17 +144,19 @@ class Ledger:
         self.free = list(range(slots - 1, -1, -1))
         self.slots = slots
         self.max_attempts = max_attempts
+        self.limit = slots
         self.draining = False
         self.started = False
         self.stale = 0
         self._stages: list[list[Worker]] = [[] for _ in range(stages + 1)]
         self._ids: list[list[int]] = [[] for _ in range(stages + 1)]
+        self._depths = [DEPTH] * stages + [SINK_DEPTH]
 
     # ---- workers come and go ------------------------------------------------------------------------------
 
     def join(self, worker: int, stage: int) -> list[Action]:
         """A worker of a model stage, or the sink, is ready. The first of every stage lets the sources start."""
-        record = Worker(stage, SINK_DEPTH if stage == self.sink else DEPTH)
+        record = Worker(stage, self._depths[stage])
         self.workers[worker] = record
         self._stages[stage].append(record)
         self._ids[stage].append(worker)
@@ -199,6 +206,17 @@ class Ledger:
         if record.stage != self.sink:
             actions += self._dispatch(record.stage)
         return actions
+
+    def tune(self, depths: Sequence[int], limit: int) -> list[Action]:
+        """How many frames a worker of each model stage may hold, and how many may be in flight, from now on."""
+        self._depths[: self.sink] = depths
+        self.limit = min(limit, self.slots)
+        actions: list[Action] = []
+        for stage, depth in enumerate(depths):
+            for record in self._stages[stage]:
+                record.depth = depth
+            actions += self._dispatch(stage)
+        return self._grant(actions)
 
     def retire(self, worker: int) -> list[Action]:
         """The worker is to leave: it gets nothing new and stops when its last frame has left."""
@@ -325,7 +343,7 @@ class Ledger:
                 assert frame.holder is None
                 places[frame.stream, frame.seq] = places.get((frame.stream, frame.seq), 0) + 1
         for worker, record in self.workers.items():
-            assert len(record.held) <= record.depth
+            assert len(record.held) <= max(record.depth, MOST_DEPTH)  # `tune` may have lowered it
             for key, frame in record.held.items():
                 assert key == (frame.stream, frame.seq)
                 assert (frame.holder, frame.stage) == (worker, record.stage)
@@ -391,21 +409,22 @@ class Ledger:
 
     def _grant(self, actions: list[Action]) -> list[Action]:
         """Deal the free slots to the sources, evenly: none may starve another of memory."""
-        if not self.started or self.draining or not self.free:
+        room_for = self.limit - (self.slots - len(self.free))
+        if not self.started or self.draining or room_for <= 0:
             return actions
         reading = {w: i for w, i in self.ingests.items() if self.streams[i.stream].count is None}
         if not reading:
             return actions
-        share = max(1, self.slots // len(reading))
+        share = max(1, self.limit // len(reading))
         grants: dict[int, list[int]] = {}
         for worker in self._by_share(reading):
             account, ingest = self.streams[reading[worker].stream], reading[worker]
             room = share - (account.read - account.published) - len(ingest.granted)
-            while self.free and room > 0:
+            for _ in range(min(room, room_for)):
                 slot = self.free.pop()
                 ingest.granted.add(slot)
                 grants.setdefault(worker, []).append(slot)
-                room -= 1
+                room_for -= 1
         actions += (Grant(worker, slots) for worker, slots in grants.items())
         return actions
 
@@ -420,7 +439,12 @@ class Ledger:
         return iter(sorted(reading, key=taken))
 
 
-def slots_for(counts: Sequence[int], streams: int) -> int:
+def depth_for(work_s: float) -> int:
+    """How many frames a worker may hold that takes so long for one."""
+    return max(DEPTH, min(MOST_DEPTH, int(FILL_S / max(work_s, 1e-6)) + 1))
+
+
+def limit_for(counts: Sequence[int], depths: Sequence[int], streams: int) -> int:
     """Enough frames in flight that no worker waits: what all may hold, one being read per stream, and as many
     again as there are workers for the results that wait for an earlier one of their stream."""
-    return sum(counts) * (DEPTH + 1) + 2 * streams
+    return sum(count * (depth + 1) for count, depth in zip(counts, depths, strict=True)) + 2 * streams

@@ -11,8 +11,6 @@ from zpipe.link import WorkerLink
 from zpipe.messages import Resolution, Result
 from zpipe.sources import Source, SourceFrame
 
-BEAT_MS = 1000
-
 
 class Ingest:
     """The ingest worker of one stream, reading from number `start` on.
@@ -50,27 +48,30 @@ class Ingest:
             if frame is None:
                 ended = True
                 break
-            self._link.send(self._read(frame, self._slots.popleft()))
+            message = self._read(frame, self._slots.popleft())
             self._seq += 1
-            self._heart.idle()
+            self._link.put(message, self._heart.idle())
         self._heart.beat()
         self._link.send(wire.End(self._link.worker, self._source.skipped, not ended))
-        while not (self._stopping or isinstance(self._link.receive(BEAT_MS), wire.Stop)):
-            self._heart.beat()
+        while not self._stopping:
+            self._listen(self._link.receive())
 
     def _await_slot(self) -> bool:
-        """Wait until there is a slot to fill; False if there is nothing more to read."""
-        while True:
-            message = self._link.take() if self._slots else self._link.receive(BEAT_MS)
+        """Wait until there is a slot to fill; False if the broker wants no more."""
+        self._listen(self._link.take())
+        while not (self._slots or self._stopping):
+            self._link.flush()
+            self._listen(self._link.receive())
+        return not self._stopping
+
+    def _listen(self, messages: list[wire.ToWorker]) -> None:
+        if not messages and not self._slots:
+            self._heart.beat()
+        for message in messages:
             if isinstance(message, wire.Grant):
                 self._slots.extend(message.slots)
             elif isinstance(message, wire.Stop):
                 self._stopping = True
-                return False
-            elif self._slots:
-                return True
-            else:
-                self._heart.beat()
 
     def _read(self, frame: SourceFrame, number: int) -> wire.Read:
         slot = self._store.slot(number)

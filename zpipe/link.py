@@ -10,7 +10,7 @@ No high-water marks: credit bounds what is under way (flow.py).
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import zmq
@@ -19,7 +19,13 @@ from zpipe import wire
 from zpipe.errors import WireError
 
 BURST = 256
-"""Most messages taken from the inbox before the broker looks at its other sockets again."""
+"""Most parts taken from the inbox before the broker looks at its other sockets again."""
+
+BEAT_MS = 1000
+"""A worker that waits shows a sign of life so often."""
+
+QUICK_NS, MOST_WAIT_NS = 500_000, 1_000_000
+"""Outputs of frames that take less than half a millisecond are pushed together, but none waits longer than one."""
 
 log = logging.getLogger(__name__)
 
@@ -56,25 +62,25 @@ class Links:
             socket.close()
             Path(outbox_of(self._folder, worker).removeprefix("ipc://")).unlink(missing_ok=True)
 
-    def send(self, worker: int, message: wire.ToWorker) -> None:
-        """Hand a message to a connected worker; if it has just died, the message is gone with it (the ledger
-        still says that the worker holds the frame, and hears of its death)."""
+    def send(self, worker: int, messages: Sequence[wire.ToWorker]) -> None:
+        """Hand messages to a connected worker; if it has just died, they are gone with it (the ledger still says
+        that the worker holds the frames, and hears of its death)."""
         try:
-            self._workers[worker].send(wire.encode(message), zmq.NOBLOCK)
+            self._workers[worker].send(wire.encode(messages), zmq.NOBLOCK)
         except zmq.Again:
             log.debug("link.unsent worker=%d", worker)
 
     def receive(self) -> Iterator[wire.FromWorker]:
-        """The messages that are there, at most BURST; what is no valid message is counted and dropped."""
+        """The messages that are there, at most BURST parts; what is no valid message is counted and dropped."""
         for _ in range(BURST):
             try:
-                data = self.inbox.recv_multipart(zmq.NOBLOCK)
+                parts = self.inbox.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             try:
-                if len(data) != 1:
-                    raise WireError(f"it has {len(data)} parts instead of one")
-                yield wire.decode_from_worker(data[0])
+                if len(parts) != 1:
+                    raise WireError(f"it has {len(parts)} parts instead of one")
+                yield from wire.decode_from_worker(parts[0])
             except WireError as error:
                 self.rejected += 1
                 # A PULL socket does not tell who sent it, so it is the link that is logged once.
@@ -93,9 +99,12 @@ class WorkerLink:
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", folder: Path, worker: int) -> None:
         self.worker = worker
+        self._waiting: list[wire.FromWorker] = []
+        self._waited_ns = 0
         self.inlet = context.socket(zmq.PULL)
         self.inlet.set_hwm(0)
         self.inlet.setsockopt(zmq.MAXMSGSIZE, wire.MAX_BYTES)
+        self.inlet.rcvtimeo = BEAT_MS
         self.inlet.connect(outbox_of(folder, worker))
         self._outlet = context.socket(zmq.PUSH)
         self._outlet.set_hwm(0)
@@ -103,24 +112,48 @@ class WorkerLink:
         self._outlet.linger = 2_000
         self._outlet.connect(inbox_of(folder))
 
-    def send(self, message: wire.FromWorker) -> None:
-        """Push a message to the broker; it never waits."""
-        self._outlet.send(wire.encode(message))
+    def send(self, *messages: wire.FromWorker) -> None:
+        """Push messages to the broker, after those that were `put`; it never waits."""
+        self._waiting += messages
+        self.flush()
 
-    def receive(self, timeout_ms: int) -> wire.ToWorker | None:
-        """The next message, or None if none came in time."""
-        return self.take() if self.inlet.poll(timeout_ms) else None
+    def put(self, message: wire.FromWorker, took_ns: int) -> None:
+        """Push the output of a frame that took so long; that of a quick one may wait for the next, not longer
+        than MOST_WAIT_NS.
 
-    def take(self) -> wire.ToWorker | None:
-        """The next message if there is one; what is no valid message is logged and dropped."""
+        A slow one never waits, nor does anything before it: who calls this calls `flush` before it waits for work.
+        """
+        self._waiting.append(message)
+        self._waited_ns += took_ns
+        if took_ns > QUICK_NS or self._waited_ns > MOST_WAIT_NS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Push what was `put`."""
+        if self._waiting:
+            self._outlet.send(wire.encode(self._waiting))
+            self._waiting, self._waited_ns = [], 0
+
+    def receive(self) -> list[wire.ToWorker]:
+        """The next messages; none if there were none for BEAT_MS."""
         try:
-            data = self.inlet.recv(zmq.NOBLOCK)
-            return wire.decode_to_worker(data)
+            return self._decode(self.inlet.recv())
         except zmq.Again:
-            return None
+            return []
+
+    def take(self) -> list[wire.ToWorker]:
+        """The next messages if there are any; never waits."""
+        try:
+            return self._decode(self.inlet.recv(zmq.NOBLOCK))
+        except zmq.Again:
+            return []
+
+    def _decode(self, data: bytes) -> list[wire.ToWorker]:
+        try:
+            return wire.decode_to_worker(data)
         except WireError as error:
             log.warning('link.rejected message reason="%s"', error)
-            return None
+            return []
 
     def close(self) -> None:
         """Close both sockets; what was sent leaves first."""

@@ -19,10 +19,9 @@ from zpipe import history, messages, wire
 from zpipe.board import Heart
 from zpipe.config import Config
 from zpipe.endpoints import bind_pair
-from zpipe.link import BURST, WorkerLink
+from zpipe.link import BEAT_MS, WorkerLink
 from zpipe.results_file import ResultsFile
 
-BEAT_MS = 1000
 REJOIN_S = 3.0
 """How long a restarted sink waits for the subscribers that its predecessor had: libzmq reconnects every 100 ms."""
 
@@ -104,23 +103,24 @@ class Sink:
     # ---- results ------------------------------------------------------------------------------------------
 
     def _take_results(self) -> None:
-        touched: set[int] = set()
-        for _ in range(BURST):
-            message = self._link.take()
+        """Take what the broker has sent; publish what is in order now; acknowledge all of it at once."""
+        touched: dict[int, None] = {}
+        ends: list[wire.Close] = []
+        for message in self._link.take():
             if isinstance(message, wire.Work):
                 self._waiting[message.stream][message.seq] = message
-                touched.add(message.stream)
+                touched[message.stream] = None
             elif isinstance(message, wire.Close):
-                self._end(message)
+                ends.append(message)
             elif isinstance(message, wire.Stop):
                 self._stopping = True
-            elif message is None:
-                break
-        for stream in touched:
-            self._publish_ready(stream)
+        said: list[wire.FromWorker] = [done for stream in touched if (done := self._publish_ready(stream))]
+        said += [self._end(end) for end in ends]
+        if said:
+            self._link.send(*said)
 
-    def _publish_ready(self, stream: int) -> None:
-        """Publish what is in order now, and acknowledge it as a whole."""
+    def _publish_ready(self, stream: int) -> wire.Published | None:
+        """Publish what is in order now; how far that is."""
         waiting, first = self._waiting[stream], self._next[stream]
         seq = first
         while (work := waiting.pop(seq, None)) is not None:
@@ -129,8 +129,7 @@ class Sink:
             seq += 1
             self._heart.idle()
         self._next[stream] = seq
-        if seq > first:
-            self._link.send(wire.Published(self._link.worker, stream, seq - 1))
+        return wire.Published(self._link.worker, stream, seq - 1) if seq > first else None
 
     def _log(self, work: wire.Work) -> bytes:
         """The frame's result as a line, written to the file."""
@@ -153,7 +152,7 @@ class Sink:
             return None
         return self.file.lines(self._streams[stream], seq, most=1)[0]
 
-    def _end(self, close: wire.Close) -> None:
+    def _end(self, close: wire.Close) -> wire.Closed:
         name = self._streams[close.stream]
         account = self.file.stream(name)
         if account.closed:
@@ -166,7 +165,7 @@ class Sink:
             line = self._encoder.encode(eos)
             self.file.append(name, eos.seq, line, None)
         self._publish(close.stream, close.count + 1, line)
-        self._link.send(wire.Closed(self._link.worker, close.stream))
+        return wire.Closed(self._link.worker, close.stream)
 
     def _publish(self, stream: int, seq: int, line: bytes) -> None:
         self._xpub.send(self._topics[stream], zmq.SNDMORE)

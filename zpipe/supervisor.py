@@ -8,12 +8,13 @@ starts (restart.py) and for what is said about it. What the worker held is the l
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zpipe.balance import cpu_seconds
-from zpipe.board import IDLE, STARTING, Board, Row
+from zpipe.board import BUSY, Board, Row
 from zpipe.errors import RunFailed
 from zpipe.link import Links
 from zpipe.processes import Process, Processes, ending
@@ -21,6 +22,9 @@ from zpipe.restart import Restart
 
 START_TIMEOUT_S = 600.0
 """A worker that loads its model this long is hung. Compiling for a GPU or NPU takes minutes; hours it does not."""
+
+SILENT_S = 3.0
+"""An idle worker beats once a second. So long without is hung, however little time the stage's frames may take."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ class Worker:
     row: int
     process: Process
     ready: bool = False
+    ready_ns: int = 0
     retiring: bool = False
     hung: str = ""
     start_cpu_s: float = 0.0
@@ -161,7 +166,7 @@ class Supervisor:
 
     def ready(self, worker: Worker) -> None:
         """The worker says that it is ready."""
-        worker.ready = True
+        worker.ready, worker.ready_ns = True, time.monotonic_ns()
         worker.start_cpu_s = cpu_seconds(worker.process.pid)
         worker.group.restart.ready()
 
@@ -169,12 +174,22 @@ class Supervisor:
         """Kill workers that have been on one frame, or silent, for longer than their group allows."""
         for worker in self._workers.values():
             row = self._board.read(worker.row)
-            limit_s = START_TIMEOUT_S if row.state == STARTING else worker.group.timeout_s
-            if row.silent_s(now_ns) > limit_s and not worker.hung:
-                worker.hung = f"timeout (no sign of life for {limit_s:g} s)" if row.state == IDLE else (
-                    f"timeout (busy for more than {limit_s:g} s)"
-                )  # fmt: skip
+            if row.state == BUSY:
+                limit_s, silent_s, what = worker.group.timeout_s, row.silent_s(now_ns), "busy for more than"
+            elif worker.ready:
+                # The row of one that was stopped before its first beat is as old as the process.
+                limit_s, what = max(worker.group.timeout_s, SILENT_S), "no sign of life for"
+                silent_s = min(row.silent_s(now_ns), (now_ns - worker.ready_ns) / 1e9)
+            else:
+                limit_s, silent_s, what = START_TIMEOUT_S, row.silent_s(now_ns), "not ready after"
+            if silent_s > limit_s and not worker.hung:
+                worker.hung = f"timeout ({what} {limit_s:g} s)"
                 worker.process.signal(signal.SIGKILL)
+
+    def time_of(self, group: Group) -> tuple[float, int]:
+        """Seconds in work and frames done of all workers of a group, living and dead."""
+        rows = [self._board.read(worker.row) for worker in group.workers]
+        return (group.busy_ns + sum(row.busy_ns for row in rows)) / 1e9, group.done + sum(row.done for row in rows)
 
     def work_of(self, group: Group) -> tuple[float, int]:
         """CPU seconds and frames done of a stage's workers at work, living and dead; loading models not counted."""

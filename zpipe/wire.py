@@ -1,20 +1,23 @@
 """What the processes of a pipeline say to each other, and nothing that is not exactly that.
 
-A message is one ZeroMQ part:
+What is sent is one ZeroMQ part with one or more messages, in order. Several, because a part costs system calls and
+context switches on either side whatever is in it, more than all the rest of a message; who has several for the same
+receiver at the same moment sends them together.
 
     octet 0      0x7A ("z")
     octet 1      version of the wire, VERSION
-    octets 2..   MessagePack array: [tag, fields...], one of the types below
+    octets 2..   MessagePack array of 1 to MOST messages; each an array [tag, fields...], one of the types below
 
 A receiver MUST check all of it before acting: magic, version, length, tag, number, type and range of fields. What
 fails is a `WireError`, never anything else (the tests fuzz it); the receiver counts it, logs it once per peer and
 drops it. Nothing from the wire is ever executed or unpickled, and no length in a message allocates memory:
-a message is at most MAX_BYTES long, which its socket enforces before reading it.
+a part is at most MAX_BYTES long, which its socket enforces before reading it.
 
 Workers carry the number that the broker gave them. A number is never used twice, so what a dead worker still
 had in its socket is recognised as such.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -26,6 +29,9 @@ VERSION = 1
 PREFIX = b"z" + bytes([VERSION])
 MAX_BYTES = 64 << 20
 """10,000 objects (the most that `max_objects` allows) with labels of 1,000 bytes are 20 MB; three times that."""
+
+MOST = 4096
+"""Messages in one part; senders flush long before (BURST of link.py)."""
 
 UInt32 = Annotated[int, Meta(ge=0, lt=1 << 32)]
 UInt63 = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -144,25 +150,26 @@ ToWorker = Work | Grant | Close | Stop
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
-_from_worker = msgspec.msgpack.Decoder(FromWorker)
-_to_worker = msgspec.msgpack.Decoder(ToWorker)
+_length = Meta(min_length=1, max_length=MOST)
+_from_worker = msgspec.msgpack.Decoder(Annotated[list[FromWorker], _length])
+_to_worker = msgspec.msgpack.Decoder(Annotated[list[ToWorker], _length])
 
 
-def encode(message: Message) -> bytes:
-    """The message as one part."""
-    return PREFIX + _encoder.encode(message)
+def encode(messages: Sequence[Message]) -> bytes:
+    """The messages as one part."""
+    return PREFIX + _encoder.encode(messages)
 
 
-def decode_from_worker(data: bytes) -> FromWorker:
-    """A message to the broker; `WireError` for anything else."""
-    message: FromWorker = _decode(_from_worker, data)
-    return message
+def decode_from_worker(data: bytes) -> list[FromWorker]:
+    """Messages to the broker; `WireError` for anything else."""
+    messages: list[FromWorker] = _decode(_from_worker, data)
+    return messages
 
 
-def decode_to_worker(data: bytes) -> ToWorker:
-    """A message from the broker; `WireError` for anything else."""
-    message: ToWorker = _decode(_to_worker, data)
-    return message
+def decode_to_worker(data: bytes) -> list[ToWorker]:
+    """Messages from the broker; `WireError` for anything else."""
+    messages: list[ToWorker] = _decode(_to_worker, data)
+    return messages
 
 
 def _decode(decoder: "msgspec.msgpack.Decoder[T]", data: bytes) -> T:

@@ -10,7 +10,7 @@ import argparse
 import logging
 import signal
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import zmq
 
@@ -19,12 +19,12 @@ from zpipe import messages, wire
 from zpipe.board import Heart
 from zpipe.config import Config
 from zpipe.errors import FrameError, ZpipeError
-from zpipe.frames import Store
 from zpipe.link import WorkerLink
 from zpipe.messages import Result
 from zpipe.processes import die_with_parent
 
-BEAT_MS = 1000
+if TYPE_CHECKING:
+    from zpipe.frames import Store
 
 
 class Stage(Protocol):
@@ -40,37 +40,52 @@ class Stage(Protocol):
 
 
 def work(stage: Stage, link: WorkerLink, heart: Heart) -> None:
-    """Take a frame, work on it, pass it on, until told to stop."""
-    while not isinstance(message := link.receive(BEAT_MS), wire.Stop):
-        if not isinstance(message, wire.Work):
-            heart.beat()
-            continue
-        heart.busy(message.stream, message.seq)
-        try:
-            result = stage.work(message)
-        except FrameError as error:
-            result = messages.fail(messages.unpack(message.body), stage.name, str(error))
-        link.send(
-            wire.Output(link.worker, message.stream, message.seq, result.status == "failed", messages.pack(result))
-        )
-        heart.idle()
+    """Take frames, work on each, pass it on, until told to stop."""
+    while True:
+        for message in link.receive():
+            if isinstance(message, wire.Stop):
+                return
+            if isinstance(message, wire.Work):
+                heart.busy(message.stream, message.seq)
+                output = output_of(stage, link.worker, message)
+                link.put(output, heart.idle())
+        link.flush()
+        heart.beat()
 
 
-def serve(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart, store: Store) -> None:
-    """Do the role until its end."""
+def output_of(stage: Stage, worker: int, frame: wire.Work) -> wire.Output:
+    """What the stage makes of a frame; a frame that it cannot work on is a `failed` result."""
+    try:
+        result = stage.work(frame)
+    except FrameError as error:
+        result = messages.fail(messages.unpack(frame.body), stage.name, str(error))
+    return wire.Output(worker, frame.stream, frame.seq, result.status == "failed", messages.pack(result))
+
+
+def serve(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart) -> None:
+    """Do the role until its end.
+
+    Imports that not every role needs are in the functions below: a worker that is replaced should be back at once, and
+    numpy alone costs a tenth of a second.
+    """
     if options.role == "sink":
         serve_sink(options, config, link, heart)
-    elif options.role == "ingest":
+        return
+    from zpipe.frames import Store
+
+    store = Store(options.folder)
+    if options.role == "ingest":
         serve_ingest(options, config, link, heart, store)
     else:
         stage = open_stage(options, config, store)
         link.send(wire.Ready(link.worker))
         work(stage, link, heart)
         stage.close()
+    store.close()
 
 
-def open_stage(options: argparse.Namespace, config: Config, store: Store) -> Stage:
-    """Load the model of a detect or classify stage. The imports are here because no other role needs them."""
+def open_stage(options: argparse.Namespace, config: Config, store: "Store") -> Stage:
+    """Load the model of a detect or classify stage."""
     from zpipe.model import open_classifier, open_detector
 
     if options.role == "detect":
@@ -84,7 +99,7 @@ def open_stage(options: argparse.Namespace, config: Config, store: Store) -> Sta
     return Classify(entry, open_classifier(entry, options.threads, options.cache, options.models), store)
 
 
-def serve_ingest(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart, store: Store) -> None:
+def serve_ingest(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart, store: "Store") -> None:
     """Read one stream."""
     from zpipe.ingest import Ingest
     from zpipe.sources import open_source
@@ -144,15 +159,13 @@ def main(arguments: list[str]) -> int:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
     link = WorkerLink(context, options.folder, options.worker)
     heart = Heart(options.folder, options.row)
-    store = Store(options.folder)
     try:
-        serve(options, config, link, heart, store)
+        serve(options, config, link, heart)
         return 0
     except ZpipeError as error:
         link.send(wire.Refused(link.worker, str(error), error.exit_code))
         return error.exit_code
     finally:
-        store.close()
         heart.close()
         link.close()
         context.term()

@@ -89,9 +89,7 @@ def classify(session: onnxruntime.InferenceSession, image: np.ndarray, boxes: np
     h, w = image.shape[:2]
     _, _, crop_h, crop_w = session.get_inputs()[0].shape
     margin = MARGIN * (boxes[:, 2:] - boxes[:, :2])
-    grown = (
-        np.hstack([boxes[:, :2] - margin, boxes[:, 2:] + margin]).round().astype(int).clip(0, (w, h, w, h))
-    )
+    grown = np.hstack([boxes[:, :2] - margin, boxes[:, 2:] + margin]).round().astype(int).clip(0, (w, h, w, h))
     crops = np.stack([cv2.resize(image[y0:y1, x0:x1], (crop_w, crop_h)) for x0, y0, x1, y1 in grown])
     blob = (crops[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32) - MEAN) * SCALE
     (logits,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(blob)})

@@ -2,10 +2,10 @@
 
 Detector: a small convolutional network over 320 x 320, one prediction for each cell of 8 x 8 pixels, no
 anchors: how likely a digit is centred near the cell, and how far its four edges are from the cell's centre.
-The score is trained towards the overlap that the predicted box has with the true one, so that non-maximum
-suppression keeps the best box (Li et al., Generalized Focal Loss, 2020); the edges are trained with the
-generalised IoU (Rezatofighi et al., 2019). Which cells answer for a box is decided as in FCOS (Tian et al.,
-2019): those near its centre.
+The score is trained towards the overlap (the root of the IoU) that the predicted box has with the true one,
+so that non-maximum suppression keeps the best box (Li et al., Generalized Focal Loss, 2020); the edges are
+trained with the generalised IoU (Rezatofighi et al., 2019). Which cells answer for a box is decided as in FCOS
+(Tian et al., 2019): those near its centre.
 
 Classifier: six convolutions over 32 x 32. Its first step removes each crop's own brightness and contrast, so
 light and paper colour matter little.
@@ -61,9 +61,7 @@ class Detector(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         # Down to 40 x 40 cells, and once more to 20 x 20, where a cell sees a digit whole and its neighbours.
-        self.fine = nn.Sequential(
-            conv(3, 12, 2), conv(12, 24, 2), conv(24, 24), conv(24, 40, 2), Residual(40)
-        )
+        self.fine = nn.Sequential(conv(3, 12, 2), conv(12, 24, 2), conv(24, 24), conv(24, 40, 2), Residual(40))
         self.coarse = nn.Sequential(conv(40, 64, 2), Residual(64))
         self.join = nn.Sequential(conv(40 + 64, 48, size=1), conv(48, 48))
         self.head = nn.Conv2d(48, 5, 1)
@@ -94,13 +92,21 @@ class WithScores(nn.Module):
         return torch.cat([boxes, logits.sigmoid()], 1)
 
 
+class EvenLight(nn.Module):
+    """Takes each crop's mean colour away and divides by its contrast, one figure for all three channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rest = x - x.mean((2, 3), keepdim=True)
+        return rest / ((rest * rest).mean((1, 2, 3), keepdim=True) + 1e-4).sqrt()
+
+
 class Classifier(nn.Module):
     """(n, 3, 32, 32) RGB -> (n, 10) logits."""
 
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.InstanceNorm2d(3),
+            EvenLight(),
             conv(3, 16), conv(16, 32, 2), conv(32, 32), conv(32, 48, 2), conv(48, 64), conv(64, 64, 2),
             nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 16, 10),
         )  # fmt: skip
@@ -166,7 +172,7 @@ def detection_loss(predicted: Tensor, boxes: list[Tensor]) -> Tensor:
         nearest, which = distance.min(1)
         cells = nearest.isfinite().nonzero()[:, 0]
         overlap, generalised = overlaps(predicted[i, :4, cells].T, true[which[cells]])
-        quality[i, cells] = overlap.detach().clamp(min=0)
+        quality[i, cells] = overlap.detach().clamp(min=0).sqrt()
         box_loss = box_loss + (1 - generalised).sum()
         answering += len(cells)
     logits = predicted[:, 4]
@@ -221,9 +227,7 @@ def visible(boxes: np.ndarray) -> np.ndarray:
     return np.hstack([cut_low, cut_high])[share > 0.5]
 
 
-def classifier_batch(
-    rng: torch.Generator, crops: Tensor, labels: Tensor, count: int
-) -> tuple[Tensor, Tensor]:
+def classifier_batch(rng: torch.Generator, crops: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Crops as a detector gives them, with boxes a little off; also turned, slanted, made noisy."""
     pick = torch.randint(len(crops), (count,), generator=rng)
 
@@ -247,9 +251,7 @@ def classifier_batch(
 # ---------------------------------------------------------------- export
 
 
-def save_onnx(
-    net: nn.Module, path: Path, example: Tensor, dynamic_batch: bool, metadata: dict[str, str]
-) -> None:
+def save_onnx(net: nn.Module, path: Path, example: Tensor, dynamic_batch: bool, metadata: dict[str, str]) -> None:
     """Writes the network, with metadata under the keys that Ultralytics' exports have."""
     torch.onnx.export(
         net.eval(), (example,), str(path), dynamo=False, opset_version=OPSET,

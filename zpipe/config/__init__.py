@@ -19,11 +19,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from zpipe.config.check import check
-from zpipe.config.file import origin_of, read_tree, set_value
-from zpipe.config.paths import readers
-from zpipe.config.problems import KeyPath, Problems
-from zpipe.config.rules import RULES
 from zpipe.errors import ConfigError
 
 Name = Annotated[
@@ -175,6 +170,13 @@ def load(path: str | Path, overrides: list[str] | None = None, *, check_files: b
     typed in a shell. Raises ConfigError with one line per problem. `check_files=False` leaves out whether the
     sources, models and label files exist.
     """
+    # Here, since a worker, which only parses what was loaded, need not read the code that reads YAML.
+    from zpipe.config.check import check
+    from zpipe.config.file import origin_of, read_tree, set_value
+    from zpipe.config.paths import readers
+    from zpipe.config.problems import KeyPath, Problems
+    from zpipe.config.rules import RULES
+
     problems = Problems()
     tree = read_tree(path, problems)
     for override in overrides or []:
