@@ -17,6 +17,12 @@ def data() -> Path:
     return DATA
 
 
+@pytest.fixture(scope="session", autouse=True)
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiled models go where the tests' other files go."""
+    os.environ["ZPIPE_CACHE"] = str(tmp_path_factory.mktemp("models"))
+
+
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Path:
     """Ten small pictures."""

@@ -79,6 +79,10 @@ class Detector:
     def classes(self) -> int:
         """-1: unknown."""
 
+    @property
+    def labels(self) -> list[str]:
+        """Where the model itself names them: plugins."""
+
     def set_thresholds(self, per_class: list[float], other: float) -> None: ...
     def detect(
         self, image: NDArray[np.uint8]
@@ -105,11 +109,32 @@ class Classifier:
     def classes(self) -> int:
         """-1: unknown."""
 
+    @property
+    def labels(self) -> list[str]: ...
     def classify(
         self, image: NDArray[np.uint8], boxes: ArrayLike
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32] | None]: ...
     def describe(self) -> dict[str, object]: ...
 
+def open_plugin_detector(
+    file: str,
+    *,
+    device: str = ...,
+    config_path: str = ...,
+    options: str = ...,
+    threads: int = ...,
+    max_objects: int = ...,
+) -> Detector: ...
+def open_plugin_classifier(
+    file: str,
+    *,
+    device: str = ...,
+    config_path: str = ...,
+    options: str = ...,
+    threads: int = ...,
+    top_k: int = ...,
+    threshold: float = ...,
+) -> Classifier: ...
 def preprocess(
     image: NDArray[np.uint8],
     *,

@@ -79,10 +79,18 @@ class Broker:
         self._deadline = float("inf")
         self._subscribers: int | None = None
         self._deaths: dict[tuple[int, int], str] = {}
+        # The name first: who does not get it must not touch the results file of who has it.
+        self._folder = RunFolder(config.name)
+        try:
+            self._open(resume, overwrite)
+        except BaseException:
+            self._folder.close()
+            raise
+
+    def _open(self, resume: bool, overwrite: bool) -> None:
+        config, path = self.config, self._folder.path
         self._results = open_results(config, resume, overwrite)
         self.run_id = self._results.run or secrets.token_hex(8)
-        self._folder = RunFolder(config.name)
-        path = self._folder.path
         (path / "config.json").write_bytes(configs.dump(config))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.links = Links(self._context, path)
@@ -284,14 +292,18 @@ class Broker:
             tail = list(worker.process.tail)[-5:]
             self._deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
         if worker.group.role == "sink":
-            self._subscribers = death.row.subscribers
+            if worker.ready:  # one that was not has not met all that its predecessor had
+                self._subscribers = death.row.subscribers
             if death.exit_code == 0 and self.state == "lingering":
                 self._stop_workers()
         self._perform(self.ledger.lost(worker.number, working))
         try:
             self.supervisor.bury(death, time.monotonic())
         except RunFailed as error:
-            self._fail(error)
+            if self.ledger.finished:  # all is published: what fails is only to let subscribers catch up
+                worker.group.wanted = 0
+            else:
+                self._fail(error)
         if self.state != "stopping":
             self._keep_counts(time.monotonic())
 
@@ -316,11 +328,10 @@ class Broker:
         match group.role:
             case "ingest":
                 stream = self.ledger.streams[group.stage]
-                start = stream.read + 1
-                orders = [f"--start={start}"]
+                orders = [f"--start={stream.read + 1}"]
                 if self.ledger.condemned(group.stage):
-                    reason = self._deaths.get((group.stage, start), "ingest died")
-                    orders.append(f"--condemned={stream.attempts - 1} attempts: {reason}")
+                    reason = self._deaths.get((group.stage, stream.suspect), "ingest died")
+                    orders += ["--condemned", str(stream.suspect), f"{stream.attempts - 1} attempts: {reason}"]
                 return orders
             case "sink":
                 published = ",".join(str(stream.published) for stream in self.ledger.streams)
@@ -349,6 +360,11 @@ class Broker:
         for group in self.supervisor.groups:
             if group.role == "ingest":
                 group.wanted = 0
+        sink = self.stages[-1].workers
+        if self._subscribers is None and sink and not sink[0].ready:
+            self._subscribers = 0  # the next one waits for no subscribers; this one might for ever
+            sink[0].hung = "drained while it waited for subscribers"
+            self.supervisor.kill(sink[0].number)
         self._perform(self.ledger.drain())
 
     def _linger(self) -> None:
@@ -401,6 +417,8 @@ class Broker:
         return status_of(self)
 
     def _scale(self, request: Request) -> Any:
+        if self.state in ("stopping", "done"):
+            raise ZpipeError("the pipeline is ending: there is nothing left to scale")
         groups = {group.name: group for group in self.stages[:-1]}
         for stage, count in request.counts.items():
             if stage not in groups:

@@ -239,6 +239,19 @@ def stop(name: str | None) -> None:
     click.echo(ask(name, Request("stop")))
 
 
+@main.command("plugin-path")
+def plugin_path() -> None:
+    """Print the folder of zpipe_plugin.h and zpipe_plugin.hpp, for the compiler.
+
+    \b
+    Example:
+      cmake -S . -B build -D ZPIPE_INCLUDE=$(zpipe plugin-path)
+    """
+    from zpipe.model import plugin_include
+
+    click.echo(plugin_include())
+
+
 def endpoint_or_running(endpoint: str | None) -> str:
     """The endpoint given, or that of the one pipeline that runs here."""
     if endpoint is not None:

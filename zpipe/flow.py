@@ -89,7 +89,8 @@ Action = Send | Condemn | Grant | Close | Dismiss
 class Stream:
     """The account of one stream. `read` counts accepted frames; `count` is their final number once it is known.
 
-    `closing` is the sink that was told to publish the end. `attempts` are those of the next frame to be read.
+    `closing` is the sink that was told to publish the end. `suspect` is the frame that an ingest was reading when it died
+    last, `attempts` those of this frame. (Not always the next one: what was read just before may not have been sent.)
     """
 
     read: int = 0
@@ -101,6 +102,7 @@ class Stream:
     drained: bool = False
     closed: bool = False
     closing: int | None = None
+    suspect: int = 0
     attempts: int = 1
 
     @property
@@ -235,7 +237,9 @@ class Ledger:
         stream = self.streams[ingest.stream]
         ingest.granted.discard(slot)
         stream.read += 1
-        attempts, stream.attempts = min(stream.attempts, self.max_attempts), 1
+        attempts = 1
+        if seq == stream.suspect:
+            attempts, stream.suspect, stream.attempts = min(stream.attempts, self.max_attempts), 0, 1
         stage = self.sink if failed else 0
         frame = Frame(ingest.stream, seq, slot, encoded_bytes, body, failed, stage, None, attempts)
         self.frames[ingest.stream, seq] = frame
@@ -331,7 +335,7 @@ class Ledger:
         account.count = published if closed else None
 
     def condemned(self, stream: int) -> bool:
-        """The stream's next frame has killed ingest so often that a new ingest must not read it."""
+        """The stream's suspect has killed ingest so often that a new ingest must not read it."""
         return self.streams[stream].attempts > self.max_attempts
 
     def check(self) -> None:
@@ -362,7 +366,9 @@ class Ledger:
     def _ingest_lost(self, ingest: Ingest, working: tuple[int, int] | None) -> list[Action]:
         self.free += sorted(ingest.granted, reverse=True)
         stream = self.streams[ingest.stream]
-        if working == (ingest.stream, stream.read + 1):
+        if working is not None and working[0] == ingest.stream and working[1] > stream.read:
+            if working[1] != stream.suspect:
+                stream.suspect, stream.attempts = working[1], 1
             stream.attempts += 1
         actions: list[Action] = []
         if self.draining and stream.count is None:

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from zpipe import messages, wire
 from zpipe.board import Heart
@@ -15,7 +16,7 @@ from zpipe.sources import Source, SourceFrame
 class Ingest:
     """The ingest worker of one stream, reading from number `start` on.
 
-    `condemned` says why the first frame must not be read: reading it has killed every ingest that tried.
+    `condemned`: the number of a frame that must not be read, and why: reading it has killed every ingest that tried.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Ingest:
         source: Source,
         stream: tuple[int, str],
         start: int,
-        condemned: str,
+        condemned: Sequence[str] | None,
     ) -> None:
         self._link = link
         self._heart = heart
@@ -34,7 +35,7 @@ class Ingest:
         self._source = source
         self._number, self._stream = stream
         self._seq = start
-        self._condemned = condemned
+        self._condemned, self._reason = (int(condemned[0]), condemned[1]) if condemned else (0, "")
         self._slots: deque[int] = deque()
         self._stopping = False
 
@@ -77,12 +78,11 @@ class Ingest:
         slot = self._store.slot(number)
         result = Result(stream=self._stream, seq=self._seq, name=frame.name, timestamp=time.time_ns())
         try:
-            if self._condemned:
-                raise FrameError(self._condemned)
+            if self._seq == self._condemned:
+                raise FrameError(self._reason)
             frame.load(slot)
         except FrameError as error:
             messages.fail(result, "ingest", str(error))
-        self._condemned = ""
         pixels = slot.pixels_shape
         if pixels is not None:
             result.resolution = Resolution(width=pixels[1], height=pixels[0])

@@ -66,7 +66,8 @@ class Links:
         """Hand messages to a connected worker; if it has just died, they are gone with it (the ledger still says
         that the worker holds the frames, and hears of its death)."""
         try:
-            self._workers[worker].send(wire.encode(messages), zmq.NOBLOCK)
+            for part in wire.parts(messages):
+                self._workers[worker].send(part, zmq.NOBLOCK)
         except zmq.Again:
             log.debug("link.unsent worker=%d", worker)
 
@@ -131,7 +132,8 @@ class WorkerLink:
     def flush(self) -> None:
         """Push what was `put`."""
         if self._waiting:
-            self._outlet.send(wire.encode(self._waiting))
+            for part in wire.parts(self._waiting):
+                self._outlet.send(part)
             self._waiting, self._waited_ns = [], 0
 
     def receive(self) -> list[wire.ToWorker]:

@@ -3,8 +3,10 @@
 `open_detector` and `open_classifier` make of a stage's config something that turns pixels into arrays. Here
 is only the shape of that and the choice of the runtime:
 
-    model_core.py     files in the C++ core over OpenVINO: zpipe._core
-    model_python.py   `package.module:Class`, a class of the user's own
+    model_core.py          files in the C++ core over OpenVINO: zpipe._core
+    model_onnxruntime.py   the same with onnxruntime in the middle
+    model_plugin.py        shared libraries with the C ABI of zpipe_plugin.h
+    model_python.py        `package.module:Class`, a class of the user's own
 
 Opening raises ModelError. A call raises FrameError: the model is usable, this frame failed.
 """
@@ -89,17 +91,21 @@ def open_detector(
 ) -> Detector:
     """Load the detect stage's model.
 
-    `threads` is what it may compute with; `cache_dir` is where compiled models are kept; Python models are
-    imported from `folder` (the config's) and the current one. Raises ModelError.
+    `threads` is what it may compute with; `cache_dir` is where compiled models are kept; Python models are imported
+    from `folder` (the config's) and the current one, a plugin's own config is looked for there. Raises ModelError.
     """
     # The imports are here so that importing this module stays cheap: not every process has a model.
     if is_python(config.model):
         from zpipe.model_python import PythonDetector
 
         return PythonDetector(config, threads, folder)
-    from zpipe.model_core import CoreDetector
+    if is_plugin(config.model):
+        from zpipe.model_plugin import open_plugin_detector
 
-    return CoreDetector(config, threads, cache_dir)
+        return open_plugin_detector(config, threads, folder)
+    from zpipe.model_core import open_core_detector
+
+    return open_core_detector(config, threads, cache_dir)
 
 
 def open_classifier(
@@ -110,9 +116,26 @@ def open_classifier(
         from zpipe.model_python import PythonClassifier
 
         return PythonClassifier(config, threads, folder)
-    from zpipe.model_core import CoreClassifier
+    if is_plugin(config.model):
+        from zpipe.model_plugin import open_plugin_classifier
 
-    return CoreClassifier(config, threads, cache_dir)
+        return open_plugin_classifier(config, threads, folder)
+    from zpipe.model_core import open_core_classifier
+
+    return open_core_classifier(config, threads, cache_dir)
+
+
+def plugin_include() -> str:
+    """The folder of zpipe_plugin.h and zpipe_plugin.hpp, for `zpipe plugin-path`."""
+    from zpipe.model_plugin import include_folder
+
+    return include_folder()
+
+
+def is_plugin(model: str) -> bool:
+    """Whether this is a shared library: `libmine.so`, `libmine.so.1.2`."""
+    name = model.rpartition("/")[2]
+    return name.endswith(".so") or ".so." in name
 
 
 def is_python(model: str) -> bool:

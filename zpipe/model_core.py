@@ -1,5 +1,6 @@
 """Models in the C++ core: opens `zpipe._core` with a stage's config and translates its errors."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,31 +25,13 @@ PRESETS: dict[str, tuple[Triple, Triple]] = {
 
 
 class CoreDetector:
-    """A detector in the core."""
+    """A detector in the core, whatever it runs on."""
 
-    def __init__(self, config: "DetectConfig", threads: int, cache_dir: str | None) -> None:
-        model = read(config, threads, cache_dir)
-        names = known_labels(config.labels, model.info["metadata"])
-        columns, _, rows = config.tiles.partition("x")
-        self._core: _core.Detector | None = opened(
-            lambda: _core.Detector(
-                model,
-                format=config.format,
-                size=pair(config),
-                color=config.color,
-                mean=triple(config.mean, "mean"),
-                scale=triple(config.scale, "scale"),
-                iou=config.iou,
-                max_objects=config.max_objects,
-                class_agnostic=config.class_agnostic,
-                names=len(names) or -1,
-                tiles=(int(columns), int(rows)),
-                tile_overlap=config.tile_overlap,
-            )
-        )
-        check_count(config, names, self._core.classes)
-        self.labels: Sequence[str] = names
-        self._core.set_thresholds(*thresholds(config, names))
+    def __init__(self, core: _core.Detector, config: "DetectConfig", labels: Sequence[str]) -> None:
+        check_count(config, labels, core.classes)
+        self.labels = labels
+        self._core: _core.Detector | None = core
+        core.set_thresholds(*thresholds(config, labels))
 
     def detect(self, image: Pixels) -> Detections:
         """The objects in the image."""
@@ -56,11 +39,7 @@ class CoreDetector:
 
     def describe(self) -> dict[str, object]:
         """What the core says of the model, and the labels."""
-        return {
-            **alive(self._core).describe(),
-            "classes": alive(self._core).classes,
-            "labels": len(self.labels),
-        }
+        return {**alive(self._core).describe(), "classes": alive(self._core).classes, "labels": len(self.labels)}
 
     def close(self) -> None:
         """Let go of the model; harmless twice."""
@@ -68,29 +47,12 @@ class CoreDetector:
 
 
 class CoreClassifier:
-    """A classifier in the core."""
+    """A classifier in the core, whatever it runs on."""
 
-    def __init__(self, config: "ClassifyConfig", threads: int, cache_dir: str | None) -> None:
-        model = read(config, threads, cache_dir)
-        names = known_labels(config.labels, model.info["metadata"])
-        mean, scale, color = pixel_rule(config)
-        self._core: _core.Classifier | None = opened(
-            lambda: _core.Classifier(
-                model,
-                output=config.output,
-                size=pair(config),
-                color=color,
-                mean=mean,
-                scale=scale,
-                resize=config.resize,
-                margin=config.margin,
-                top_k=config.top_k,
-                threshold=config.threshold,
-                batch=config.batch,
-            )
-        )
-        check_count(config, names, self._core.classes)
-        self.labels: Sequence[str] = names
+    def __init__(self, core: _core.Classifier, config: "ClassifyConfig", labels: Sequence[str]) -> None:
+        check_count(config, labels, core.classes)
+        self.labels = labels
+        self._core: _core.Classifier | None = core
         self._output = config.output
 
     def classify(self, image: Pixels, boxes: Floats) -> Classes:
@@ -102,19 +64,64 @@ class CoreClassifier:
 
     def describe(self) -> dict[str, object]:
         """What the core says of the model, and the labels."""
-        return {
-            **alive(self._core).describe(),
-            "classes": alive(self._core).classes,
-            "labels": len(self.labels),
-        }
+        return {**alive(self._core).describe(), "classes": alive(self._core).classes, "labels": len(self.labels)}
 
     def close(self) -> None:
         """Let go of the model; harmless twice."""
         self._core = None
 
 
+def open_core_detector(config: "DetectConfig", threads: int, cache_dir: str | None) -> CoreDetector:
+    """The detector in a model file."""
+    model = read(config, threads, cache_dir)
+    labels = known_labels(config.labels, model.info["metadata"])
+    columns, _, rows = config.tiles.partition("x")
+    size, mean, scale = pair(config), triple(config.mean, "mean"), triple(config.scale, "scale")
+    core = opened(
+        lambda: _core.Detector(
+            model,
+            format=config.format,
+            size=size,
+            color=config.color,
+            mean=mean,
+            scale=scale,
+            iou=config.iou,
+            max_objects=config.max_objects,
+            class_agnostic=config.class_agnostic,
+            names=len(labels) or -1,
+            tiles=(int(columns), int(rows)),
+            tile_overlap=config.tile_overlap,
+        )
+    )
+    return CoreDetector(core, config, labels)
+
+
+def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str | None) -> CoreClassifier:
+    """The classifier in a model file."""
+    model = read(config, threads, cache_dir)
+    labels = known_labels(config.labels, model.info["metadata"])
+    mean, scale, color = pixel_rule(config)
+    core = opened(
+        lambda: _core.Classifier(
+            model,
+            output=config.output,
+            size=pair(config),
+            color=color,
+            mean=mean,
+            scale=scale,
+            resize=config.resize,
+            margin=config.margin,
+            top_k=config.top_k,
+            threshold=config.threshold,
+            batch=config.batch,
+        )
+    )
+    return CoreClassifier(core, config, labels)
+
+
 def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> _core.Model:
     """The model in the config's file, in the config's runtime, not yet compiled."""
+    check_file(config.model)
     if config.runtime == "onnxruntime":
         from zpipe.model_onnxruntime import read_onnxruntime
 
@@ -128,6 +135,12 @@ def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> _core.Mo
             cache_dir=cache_dir or "",
         )
     )
+
+
+def check_file(model: str) -> None:
+    """ModelError unless it is a file; runtimes and loaders say less, or look elsewhere."""
+    if not os.path.isfile(model):
+        raise ModelError(f"{model}: {'is not a file' if os.path.exists(model) else 'there is no such file'}")
 
 
 def opened(make: Callable[[], T]) -> T:

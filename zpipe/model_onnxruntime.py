@@ -6,7 +6,6 @@ execution provider of the installed onnxruntime.
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,8 +58,6 @@ class Session:
 
 def read_onnxruntime(config: "ModelConfig", threads: int) -> _core.Model:
     """The model in a session, for the core's detectors and classifiers; ModelError if that is not possible."""
-    if not Path(config.model).is_file():
-        raise ModelError(f"{config.model}: there is no such file")
     try:
         import onnxruntime
     except ImportError:

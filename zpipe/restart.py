@@ -37,4 +37,5 @@ class Restart:
             self._failed_starts += 1
             if self._failed_starts >= (KILLED_STARTS if sigkill else STARTS):
                 return None
-        return min(FIRST_DELAY_S * 2.0 ** (self._unproductive - 1), LONGEST_DELAY_S)
+        doublings = min(self._unproductive - 1, 16)  # a float has an end, deaths need not have one
+        return min(FIRST_DELAY_S * 2.0**doublings, LONGEST_DELAY_S)

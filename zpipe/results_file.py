@@ -5,8 +5,9 @@ from what is in it. So a line counts once it is written whole; half a line at th
 is cut off. An index of every INDEX_STEP-th line of each stream keeps reading from any number cheap.
 """
 
+import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,16 +56,20 @@ class ResultsFile:
     """A results file open for appending. `run` is the id of the run that it belongs to, None if it is empty.
 
     `fresh`: empty it first. `undrain`: the run goes on, so the ends of streams that were drained are taken out.
+    `lock`: nobody else may, until this is closed; ResultsError if somebody else has.
     """
 
-    def __init__(self, path: Path, fresh: bool, undrain: bool = False) -> None:
+    def __init__(self, path: Path, fresh: bool, undrain: bool = False, lock: bool = False) -> None:
         self.path = path
         self.run: str | None = None
         self.streams: dict[str, StreamLog] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | (os.O_TRUNC if fresh else 0)
-            self._file = os.open(path, flags, 0o666)
+            self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            if lock:
+                lock_file(self._file, path)
+            if fresh:
+                os.ftruncate(self._file, 0)
             self._size = self._load(undrain)
         except OSError as error:
             raise ResultsError(f"results file {path}: {error.strerror}") from None
@@ -134,14 +139,16 @@ class ResultsFile:
     def _without_drained_ends(self) -> int:
         """A drained stream goes on: write the file anew without the ends that the drained run published."""
         path = self.path.with_name(self.path.name + ".resume")
-        with open(path, "wb") as file:
+        anew = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        lock_file(anew, path)  # before it takes the place of the one that is locked
+        with open(anew, "wb", closefd=False) as file:
             for _, line in self._lines_from(0):
                 head = _heads.decode(line)
                 if not (head.type == "eos" and head.drained):
                     file.write(line + b"\n")
         os.replace(path, self.path)
         os.close(self._file)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        self._file = anew
         self.streams.clear()
         return self._load(undrain=False)
 
@@ -184,11 +191,34 @@ def heads(path: Path) -> Iterator[Head]:
             yield _head(path, at, line)
 
 
-def is_unfinished(path: Path) -> bool:
-    """Whether the file has results of a run that did not come to its end."""
+def is_unfinished(path: Path, streams: Collection[str]) -> bool:
+    """Whether the file has results of a run that did not come to its end.
+
+    `streams`: those of the run to come. If one of them is in the file, another that is not had not begun.
+    """
     if not path.exists():
         return False
     closed: dict[str, bool] = {}
     for head in heads(path):
         closed[head.stream] = head.type == "eos" and not head.drained
-    return not all(closed.values())
+    not_begun = closed.keys() & streams and not closed.keys() >= set(streams)
+    return bool(not_begun) or not all(closed.values())
+
+
+def lock_file(file: int, path: Path) -> None:
+    """Let nobody else write this file until it is closed; ResultsError if somebody else does. Dies with its process."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ResultsError(
+            f"{path} is being written by another pipeline: give this one another file (`--set sink.results=...`)"
+        ) from None
+    except OSError:  # a file system without locks
+        return
+
+
+def check_unlocked(path: Path) -> None:
+    """ResultsError if a living pipeline writes this file."""
+    if path.exists():
+        with open(path, "rb") as file:
+            lock_file(file.fileno(), path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from zpipe.config import Config
 from zpipe.errors import ResultsError
-from zpipe.results_file import ResultsFile, heads, is_unfinished
+from zpipe.results_file import ResultsFile, check_unlocked, heads, is_unfinished
 from zpipe.sources import open_source
 
 
@@ -15,15 +15,16 @@ def open_results(config: Config, resume: bool, overwrite: bool) -> ResultsFile:
     A finished run's file is replaced; an unfinished one's is valuable, so it is only with `overwrite`.
     """
     path = Path(config.sink.results)
+    check_unlocked(path)
     if resume:
         check_sources(config, path)
-        return ResultsFile(path, fresh=False, undrain=True)
-    if not overwrite and is_unfinished(path):
+        return ResultsFile(path, fresh=False, undrain=True, lock=True)
+    if not overwrite and is_unfinished(path, [str(entry.stream) for entry in config.ingest]):
         raise ResultsError(
             f"{path} holds the results of a run that did not come to its end: "
             "continue it with --resume, or start anew with --overwrite"
         )
-    return ResultsFile(path, fresh=True)
+    return ResultsFile(path, fresh=True, lock=True)
 
 
 def check_sources(config: Config, path: Path) -> None:

@@ -10,16 +10,21 @@ Who holds the lock owns the folder. So a folder whose lock is free is of a dead 
 number says, and the next start of any pipeline of the same user clears it; a living one is never touched.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
 import stat
+import time
 from pathlib import Path
 from types import TracebackType
 
 from zpipe.errors import AlreadyRunning, NotRunning, ZpipeError
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  the kernel's own tmpfs; sockets and slots alike may live there
+
+GLANCE_S = 0.5
+"""Others hold a lock for a moment, to see whether its owner lives or to clear what a dead run has left."""
 
 
 def _prefix() -> str:
@@ -37,7 +42,10 @@ class RunFolder:
     def __init__(self, name: str) -> None:
         clear_dead_runs()
         self.path = folder_of(name)
-        self._lock = _take_lock(self.path)
+        deadline = time.monotonic() + GLANCE_S
+        while (lock := _take_lock(self.path)) is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._lock = lock
         if self._lock is None:
             raise AlreadyRunning(
                 f"a pipeline named {name!r} is already running: stop it with `zpipe stop {name}`, "
@@ -92,7 +100,8 @@ def living(name: str | None = None) -> str:
 def _take_lock(path: Path) -> int | None:
     """Create the folder if need be and lock it; None if another process holds it."""
     while True:
-        path.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # something that is no folder: refused in the next line
+            path.mkdir(mode=0o700, exist_ok=True)
         if not _is_ours(path):
             raise ZpipeError(f"{path} is not a private folder of this user: remove it")
         try:

@@ -30,8 +30,11 @@ PREFIX = b"z" + bytes([VERSION])
 MAX_BYTES = 64 << 20
 """10,000 objects (the most that `max_objects` allows) with labels of 1,000 bytes are 20 MB; three times that."""
 
+MAX_BODY_BYTES = MAX_BYTES - 1024
+"""The longest body: a message has less than so many other bytes."""
+
 MOST = 4096
-"""Messages in one part; senders flush long before (BURST of link.py)."""
+"""Messages in one part, as many as frames may be in flight. More than that go in several (`parts`)."""
 
 UInt32 = Annotated[int, Meta(ge=0, lt=1 << 32)]
 UInt63 = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -158,6 +161,15 @@ _to_worker = msgspec.msgpack.Decoder(Annotated[list[ToWorker], _length])
 def encode(messages: Sequence[Message]) -> bytes:
     """The messages as one part."""
     return PREFIX + _encoder.encode(messages)
+
+
+def parts(messages: Sequence[Message]) -> list[bytes]:
+    """The messages as one part, or as several if one would be more than a receiver takes."""
+    part = encode(messages)
+    if len(messages) == 1 or (len(messages) <= MOST and len(part) <= MAX_BYTES):
+        return [part]
+    middle = len(messages) // 2
+    return parts(messages[:middle]) + parts(messages[middle:])
 
 
 def decode_from_worker(data: bytes) -> list[FromWorker]:

@@ -59,7 +59,12 @@ def output_of(stage: Stage, worker: int, frame: wire.Work) -> wire.Output:
         result = stage.work(frame)
     except FrameError as error:
         result = messages.fail(messages.unpack(frame.body), stage.name, str(error))
-    return wire.Output(worker, frame.stream, frame.seq, result.status == "failed", messages.pack(result))
+    body = messages.pack(result)
+    if len(body) > wire.MAX_BODY_BYTES:  # it would never arrive
+        reason = f"its result of {len(body) / 1e6:.0f} MB is too long: lower max_objects or top_k"
+        result = messages.fail(result, stage.name, reason)
+        body = messages.pack(result)
+    return wire.Output(worker, frame.stream, frame.seq, result.status == "failed", body)
 
 
 def serve(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart) -> None:
@@ -141,7 +146,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--cache", help="folder of the model cache")
     parser.add_argument("--models", help="folder that Python models are imported from")
     parser.add_argument("--start", type=int, default=1, help="first frame to read (ingest)")
-    parser.add_argument("--condemned", default="", help="why the first frame must not be read (ingest)")
+    parser.add_argument("--condemned", nargs=2, help="number of a frame that must not be read, and why (ingest)")
     parser.add_argument("--run", default="", help="id of the run (sink)")
     parser.add_argument("--published", default="", help="results published per stream (sink)")
     parser.add_argument("--endpoints", nargs=2, help="publish and history endpoint (sink)")

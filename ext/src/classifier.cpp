@@ -18,6 +18,10 @@ const char* output_name(Output output) noexcept {
         return "probabilities";
     case Output::sigmoid:
         return "sigmoid";
+    case Output::value:
+        return "value";
+    case Output::embedding:
+        return "embedding";
     }
     return "?";
 }
@@ -67,14 +71,18 @@ void softmax(float* values, size_t count) {
     }
 }
 
-// (n, C) with any number of trailing dimensions of 1; the number of classes, or -1 where it is open.
+// The C of (n, C) among any number of dimensions of 1, as in (n, C, 1, 1); -1 where it is open, 0 where there is none.
 int64_t class_dimension(const Shape& shape) {
-    for (size_t i = 2; i < shape.size(); ++i) {
+    int64_t classes = shape.size() < 2 ? 0 : 1;
+    for (size_t i = 1; i < shape.size(); ++i) {
         if (shape[i] != 1) {
-            return 0;
+            if (classes != 1) {
+                return 0;
+            }
+            classes = shape[i];
         }
     }
-    return shape.size() < 2 ? 0 : shape[1];
+    return classes;
 }
 
 class TensorClassifier final : public Classifier {
@@ -83,6 +91,7 @@ class TensorClassifier final : public Classifier {
         : model_(std::move(model)), options_(options), input_(find_image_input(model_->info(), options.size)) {
         model_->compile(input_shapes(model_->info(), input_, input_.any_batch ? -1 : 1));
         settle_output();
+        fill_side_inputs(*model_, input_);
         PixelRule rule;
         rule.color = Color::bgr;
         rule.fit = options.crop == Crop::stretch ? Fit::stretch : Fit::letterbox_center;
@@ -92,9 +101,8 @@ class TensorClassifier final : public Classifier {
     ClassRows classify(const Image& image, const std::vector<Box>& boxes) override {
         const std::lock_guard<std::mutex> lock(mutex_);
         ClassRows rows;
-        rows.per_row = options_.top_k;
-        rows.label_ids.reserve(boxes.size() * options_.top_k);
-        rows.confidences.reserve(boxes.size() * options_.top_k);
+        rows.per_row = is_vector() ? 0 : options_.top_k;
+        rows.columns = is_vector() ? classes_ : 0;
         const size_t most = input_.any_batch ? static_cast<size_t>(options_.batch) : 1;
         for (size_t first = 0; first < boxes.size(); first += most) {
             const size_t count = std::min(most, boxes.size() - first);
@@ -110,7 +118,7 @@ class TensorClassifier final : public Classifier {
         return rows;
     }
 
-    int classes() const override { return classes_; }
+    int classes() const override { return output_ == Output::embedding ? -1 : classes_; }
     const ModelInfo& info() const override { return model_->info(); }
 
     Description describe() const override {
@@ -126,6 +134,8 @@ class TensorClassifier final : public Classifier {
     }
 
   private:
+    bool is_vector() const { return output_ == Output::value || output_ == Output::embedding; }
+
     void settle_output() {
         const ModelInfo& info = model_->info();
         const int64_t dimension = info.outputs.size() == 1 ? class_dimension(info.outputs[0].shape) : 0;
@@ -139,6 +149,7 @@ class TensorClassifier final : public Classifier {
         if (options_.output != Output::automatic) {
             output_ = options_.output;
             why_ = "named in the config";
+            apply_sigmoid_ = output_ == Output::sigmoid && last != "Sigmoid";
         } else if (last == "Softmax") {
             output_ = Output::probabilities;
             why_ = "the graph ends in Softmax";
@@ -162,6 +173,15 @@ class TensorClassifier final : public Classifier {
                                                       " crops returned an output of shape " +
                                                       shape_text(tensor.shape));
         }
+        const auto total = static_cast<size_t>(classes) * count;
+        if (!std::all_of(tensor.data, tensor.data + total, [](float v) { return std::isfinite(v); })) {
+            throw Error(Status::failed_inference, "the classifier returned a value that is not a finite number");
+        }
+        if (is_vector()) {
+            rows.columns = classes;
+            rows.values.insert(rows.values.end(), tensor.data, tensor.data + total);
+            return;
+        }
         for (size_t i = 0; i < count; ++i) {
             scores_.assign(tensor.data + i * classes, tensor.data + (i + 1) * classes);
             append_row(rows);
@@ -169,11 +189,11 @@ class TensorClassifier final : public Classifier {
     }
 
     void append_row(ClassRows& rows) {
-        if (!std::all_of(scores_.begin(), scores_.end(), [](float v) { return std::isfinite(v); })) {
-            throw Error(Status::failed_inference, "the classifier returned a value that is not a finite number");
-        }
         if (output_ == Output::logits) {
             softmax(scores_.data(), scores_.size());
+        } else if (apply_sigmoid_) {
+            std::transform(scores_.begin(), scores_.end(), scores_.begin(),
+                           [](float v) { return 1.0f / (1.0f + std::exp(-v)); });
         }
         order_.resize(scores_.size());
         std::iota(order_.begin(), order_.end(), 0);
@@ -194,6 +214,7 @@ class TensorClassifier final : public Classifier {
     ImageInput input_;
     Output output_ = Output::logits;
     std::string why_;
+    bool apply_sigmoid_ = false;
     int classes_ = 0;
     Preprocessor preprocessor_;
     std::vector<float> scores_;

@@ -21,7 +21,14 @@ enum class Crop {
 };
 
 // What the model's output holds.
-enum class Output { automatic, logits, probabilities, sigmoid };
+enum class Output {
+    automatic,     // logits, probabilities or sigmoid, by the last operation of the graph
+    logits,        // one class of many: softmax
+    probabilities, // as they come
+    sigmoid,       // any number of classes at once: a sigmoid each, unless the graph ends in one
+    value,         // numbers, for example an age
+    embedding,     // a vector
+};
 
 const char* output_name(Output output) noexcept;
 
@@ -45,6 +52,9 @@ struct ClassRows {
     int per_row = 0;
     std::vector<int32_t> label_ids;
     std::vector<float> confidences;
+    // Instead of classes, for values and embeddings: `columns` numbers per row.
+    int64_t columns = 0;
+    std::vector<float> values;
 };
 
 // Anything that classifies. Thread-safe; calls wait for each other.
@@ -53,6 +63,7 @@ class Classifier {
     virtual ~Classifier() = default;
     virtual ClassRows classify(const Image& image, const std::vector<Box>& boxes) = 0;
     virtual int classes() const = 0; // -1: unknown
+    virtual std::vector<std::string> labels() const { return {}; } // where the model itself names them
     virtual const ModelInfo& info() const = 0;
     virtual Description describe() const = 0;
 };

@@ -12,23 +12,26 @@ Thresholds::Thresholds(std::vector<float> per_class, float other)
     }
 }
 
-float overlap(const Detection& a, const Detection& b) {
+namespace {
+
+float intersection(const Detection& a, const Detection& b) {
     const float width = std::min(a.right, b.right) - std::max(a.left, b.left);
     const float height = std::min(a.bottom, b.bottom) - std::max(a.top, b.top);
-    if (width <= 0 || height <= 0) {
-        return 0;
-    }
-    const float both = width * height;
-    const float either = (a.right - a.left) * (a.bottom - a.top) + (b.right - b.left) * (b.bottom - b.top) - both;
-    return either > 0 ? both / either : 0;
+    return width > 0 && height > 0 ? width * height : 0;
 }
 
-namespace {
 void sort_by_confidence(std::vector<Detection>& detections) {
     std::stable_sort(detections.begin(), detections.end(),
                      [](const Detection& a, const Detection& b) { return a.confidence > b.confidence; });
 }
+
 } // namespace
+
+float overlap(const Detection& a, const Detection& b) {
+    const float both = intersection(a, b);
+    const float either = (a.right - a.left) * (a.bottom - a.top) + (b.right - b.left) * (b.bottom - b.top) - both;
+    return either > 0 ? both / either : 0;
+}
 
 void suppress(std::vector<Detection>& detections, float iou, bool class_agnostic, size_t limit) {
     sort_by_confidence(detections);
@@ -48,6 +51,23 @@ void suppress(std::vector<Detection>& detections, float iou, bool class_agnostic
 void keep_best(std::vector<Detection>& detections, size_t limit) {
     sort_by_confidence(detections);
     detections.resize(std::min(detections.size(), limit));
+}
+
+void join_parts(std::vector<Detection>& detections, std::vector<Detection> cut, float iou, bool class_agnostic,
+                size_t limit) {
+    suppress(detections, iou, class_agnostic, limit);
+    sort_by_confidence(cut);
+    for (const Detection& candidate : cut) {
+        const float area = (candidate.right - candidate.left) * (candidate.bottom - candidate.top);
+        const bool covered = std::any_of(detections.begin(), detections.end(), [&](const Detection& kept) {
+            return (class_agnostic || kept.label_id == candidate.label_id) &&
+                   (intersection(kept, candidate) > 0.5f * area || overlap(kept, candidate) > iou);
+        });
+        if (!covered) {
+            detections.push_back(candidate);
+        }
+    }
+    keep_best(detections, limit);
 }
 
 void to_image(std::vector<Detection>& detections, const Placement& placement, int width, int height) {

@@ -39,6 +39,11 @@ void suppress(std::vector<Detection>& detections, float iou, bool class_agnostic
 // The same without suppression.
 void keep_best(std::vector<Detection>& detections, size_t limit);
 
+// Joins what was found in overlapping parts of an image. `cut` are boxes that end at the edge of their part: each stays
+// only if none that is kept covers half of it. Best first, at most `limit`.
+void join_parts(std::vector<Detection>& detections, std::vector<Detection> cut, float iou, bool class_agnostic,
+                size_t limit);
+
 // From input to image pixels, clipped to the image. Drops what has no area there, and what is not a finite number.
 void to_image(std::vector<Detection>& detections, const Placement& placement, int width, int height);
 

@@ -1,5 +1,8 @@
 #include "detector.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include "status.hpp"
 
 namespace zpipe {
@@ -11,36 +14,72 @@ PixelRule PixelOverrides::apply(PixelRule rule, int channels) const {
     return rule;
 }
 
+std::vector<Region> tile_regions(int width, int height, int columns, int rows, float overlap) {
+    std::vector<Region> regions{{0, 0, width, height}};
+    if (columns * rows == 1) {
+        return regions;
+    }
+    // n tiles of length s that overlap by s * overlap: n * s - (n - 1) * s * overlap is the whole.
+    const auto cut = [overlap](int side, int n, int i, int& at, int& size) {
+        const double length = side / (n - (n - 1) * static_cast<double>(overlap));
+        const double start = i * length * (1 - static_cast<double>(overlap));
+        at = std::min(static_cast<int>(start), side - 1);
+        size = std::clamp(static_cast<int>(std::ceil(start + length)) - at, 1, side - at);
+    };
+    for (int row = 0; row < rows; ++row) {
+        for (int column = 0; column < columns; ++column) {
+            Region region;
+            cut(width, columns, column, region.x, region.width);
+            cut(height, rows, row, region.y, region.height);
+            regions.push_back(region);
+        }
+    }
+    return regions;
+}
+
 namespace {
+
+// Does a box end at an edge of its part that is not an edge of the image?
+bool is_cut(const Detection& d, const Region& part, const Image& image) {
+    const float near_x = std::max(2.0f, 0.01f * static_cast<float>(part.width));
+    const float near_y = std::max(2.0f, 0.01f * static_cast<float>(part.height));
+    const int right = part.x + part.width;
+    const int bottom = part.y + part.height;
+    return (part.x > 0 && d.left < static_cast<float>(part.x) + near_x) ||
+           (part.y > 0 && d.top < static_cast<float>(part.y) + near_y) ||
+           (right < image.width && d.right > static_cast<float>(right) - near_x) ||
+           (bottom < image.height && d.bottom > static_cast<float>(bottom) - near_y);
+}
 
 class TensorDetector final : public Detector {
   public:
     TensorDetector(std::unique_ptr<Model> model, const DetectOptions& options)
         : model_(std::move(model)), options_(options), input_(find_image_input(model_->info(), options.size)) {
         model_->compile(input_shapes(model_->info(), input_, 1));
-        format_ = find_format(options.format, model_->info(), input_);
-        decoder_ = format_.format->open(model_->info(), input_);
+        ModelInfo info = model_->info();
+        info.names = options.names;
+        format_ = find_format(options.format, info, input_);
+        decoder_ = format_.format->open(info, input_);
         preprocessor_ = Preprocessor(input_.plan, options.pixels.apply(format_.format->pixels, input_.plan.channels));
+        fill_side_inputs(*model_, input_);
     }
 
     std::vector<Detection> detect(const Image& image) override {
         const std::lock_guard<std::mutex> lock(mutex_);
+        const auto parts =
+            tile_regions(image.width, image.height, options_.columns, options_.rows, options_.tile_overlap);
         std::vector<Detection> found;
-        const Region whole{0, 0, image.width, image.height};
-        const Placement placement =
-            preprocessor_.write(image, whole, model_->input(input_.index, input_.shape(1)));
-        model_->run();
-        std::vector<Tensor> outputs;
-        for (size_t i = 0; i < model_->info().outputs.size(); ++i) {
-            outputs.push_back(model_->output(i));
+        std::vector<Detection> cut;
+        for (const Region& part : parts) {
+            std::vector<Detection> here = detect_in(image, part);
+            if (parts.size() == 1) {
+                return here;
+            }
+            for (const Detection& d : here) {
+                (is_cut(d, part, image) ? cut : found).push_back(d);
+            }
         }
-        decoder_->decode(outputs, thresholds_, found);
-        if (format_.format->overlapping) {
-            suppress(found, options_.iou, options_.class_agnostic, options_.max_objects);
-        } else {
-            keep_best(found, options_.max_objects);
-        }
-        to_image(found, placement, image.width, image.height);
+        join_parts(found, std::move(cut), options_.iou, options_.class_agnostic, options_.max_objects);
         return found;
     }
 
@@ -53,16 +92,54 @@ class TensorDetector final : public Detector {
 
     Description describe() const override {
         const PixelRule& rule = preprocessor_.rule();
-        return {
+        Description description{
             {"format", format_.format->name},
             {"why", format_.why},
             {"size", std::to_string(input_.plan.width) + "x" + std::to_string(input_.plan.height)},
             {"color", color_name(rule.color)},
             {"fit", fit_name(rule.fit)},
         };
+        if (options_.columns * options_.rows > 1) {
+            description.emplace_back("tiles", std::to_string(options_.columns) + "x" + std::to_string(options_.rows) +
+                                                  " and the whole picture");
+        }
+        return description;
     }
 
   private:
+    std::vector<Detection> detect_in(const Image& image, const Region& part) {
+        const Placement placement = preprocessor_.write(image, part, model_->input(input_.index, input_.shape(1)));
+        model_->run();
+        outputs_.clear();
+        for (size_t i = 0; i < model_->info().outputs.size(); ++i) {
+            outputs_.push_back(model_->output(i));
+            check_shape(i);
+        }
+        std::vector<Detection> found;
+        decoder_->decode(outputs_, thresholds_, found);
+        if (format_.format->overlapping) {
+            suppress(found, options_.iou, options_.class_agnostic, options_.max_objects);
+        } else {
+            keep_best(found, options_.max_objects);
+        }
+        to_image(found, placement, image.width, image.height);
+        return found;
+    }
+
+    // Decoders rely on the shapes they were opened with.
+    void check_shape(size_t i) const {
+        const Port& port = model_->info().outputs[i];
+        const Shape& shape = outputs_[i].shape;
+        const bool same = shape.size() == port.shape.size() &&
+                          std::equal(shape.begin(), shape.end(), port.shape.begin(),
+                                     [](int64_t now, int64_t stated) { return stated < 0 || now == stated; });
+        if (!same) {
+            throw Error(Status::failed_inference, model_->info().file + ": output '" + port.name + "' came as " +
+                                                      shape_text(shape) + ", the model states " +
+                                                      shape_text(port.shape));
+        }
+    }
+
     std::mutex mutex_;
     std::unique_ptr<Model> model_;
     DetectOptions options_;
@@ -71,6 +148,7 @@ class TensorDetector final : public Detector {
     std::unique_ptr<Decoder> decoder_;
     Preprocessor preprocessor_;
     Thresholds thresholds_;
+    std::vector<Tensor> outputs_; // of the run at hand; kept for its memory
 };
 
 } // namespace

@@ -47,16 +47,4 @@ struct Recognised {
 // By name, or by the model's outputs for "auto".
 Recognised find_format(const std::string& name, const ModelInfo& info, const ImageInput& input);
 
-// For the formats' own files.
-
-// Is this dimension n, or open?
-inline bool may_be(int64_t dimension, int64_t n) { return dimension < 0 || dimension == n; }
-bool has_metadata(const ModelInfo& info, const char* key);
-bool tail_has(const Port& output, std::initializer_list<const char*> kinds);
-// Number of cells of square grids with these strides over the input.
-int64_t cells(const ImageInput& input, std::initializer_list<int> strides);
-[[noreturn]] void does_not_fit(const ModelInfo& info, const char* format, const std::string& expected);
-// Throws unless the shape at run time is what the format expects (-1: any); open dimensions only show then.
-void expect_shape(const char* format, const Tensor& tensor, const Shape& expected);
-
 } // namespace zpipe

@@ -1,5 +1,6 @@
 #include "image_input.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "status.hpp"
@@ -110,6 +111,50 @@ ImageInput find_image_input(const ModelInfo& info, const std::optional<std::pair
     }
     settle_size(info, *found, size);
     return *found;
+}
+
+bool is_size_input(const Port& port) {
+    for (const char* name : {"orig_target_sizes", "target_sizes", "orig_size", "orig_sizes"}) {
+        if (port.name == name) {
+            return true;
+        }
+    }
+    return false;
+}
+
+namespace {
+
+std::vector<float> side_input(const ModelInfo& info, size_t index, const InputPlan& plan) {
+    const Port& port = info.inputs[index];
+    const auto width = static_cast<float>(plan.width);
+    const auto height = static_cast<float>(plan.height);
+    const Shape& s = port.shape;
+    const bool pair = !s.empty() && s.back() == 2 && (s.size() == 1 || (s.size() == 2 && s[0] <= 1));
+    if (pair && is_size_input(port)) {
+        return {width, height}; // the order of RT-DETR and its kin
+    }
+    if (pair && (port.name == "im_shape" || port.name == "image_shape")) {
+        return {height, width}; // the order of PaddleDetection and of the ONNX model zoo
+    }
+    if (pair && port.name == "scale_factor") {
+        return {1, 1};
+    }
+    throw Error(Status::unsupported_model, info.file + ": what to feed the input '" + port.name + "' " +
+                                               shape_text(port.shape) +
+                                               " is not known; beside the picture only sizes are "
+                                               "(orig_target_sizes, im_shape, image_shape, scale_factor)");
+}
+
+} // namespace
+
+void fill_side_inputs(Model& model, const ImageInput& image) {
+    const auto shapes = input_shapes(model.info(), image, 1);
+    for (size_t i = 0; i < shapes.size(); ++i) {
+        if (i != image.index) {
+            const std::vector<float> values = side_input(model.info(), i, image.plan);
+            std::copy(values.begin(), values.end(), model.input(i, shapes[i]));
+        }
+    }
 }
 
 std::vector<Shape> input_shapes(const ModelInfo& info, const ImageInput& image, int64_t pictures) {

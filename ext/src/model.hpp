@@ -34,6 +34,7 @@ struct ModelInfo {
     std::vector<Port> inputs;
     std::vector<Port> outputs;
     std::map<std::string, std::string> metadata; // what the exporter wrote into the file
+    int names = -1; // number of class names that are known, from the config or the metadata; tells similar formats apart
 };
 
 std::string ports_text(const std::vector<Port>& ports); // one line each, for error messages
@@ -70,8 +71,11 @@ struct OpenVinoOptions {
     int threads = 1;
 };
 
-// Reads the file; compiling follows. The only function behind which OpenVINO is used.
+// Reads the file; compiling follows.
 std::unique_ptr<Model> read_openvino_model(const std::string& file, const OpenVinoOptions& options);
+
+// The output shapes that follow from these input shapes, by OpenVINO's rules, for runtimes that cannot tell.
+std::vector<Shape> openvino_output_shapes(const std::string& file, const std::vector<Shape>& input_shapes);
 
 // A found object: corners in pixels, either of the model's input or of the image, as the place says.
 struct Detection {

@@ -1,83 +1,23 @@
-// The Python surface of the core, zpipe._core; the one file that knows pybind11.
+// The Python surface of the core, zpipe._core.
 //
-// Arrays are checked here, the GIL is released for the whole of a call, and every Error becomes a CoreError with a
-// `status`. The stub zpipe/_core.pyi documents what is defined here.
+// Only the files module*.cpp know pybind11. Arrays are checked (module_arrays), the GIL is released for the whole of a
+// call, and every Error becomes a CoreError with a `status`. The stub zpipe/_core.pyi documents what is defined here.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <cmath>
-#include <cstring>
-
 #include "classifier.hpp"
 #include "detector.hpp"
 #include "model.hpp"
+#include "module_arrays.hpp"
+#include "module_callback.hpp"
+#include "plugin_model.hpp"
 #include "preprocess.hpp"
 #include "status.hpp"
-
-namespace py = pybind11;
 
 namespace zpipe {
 
 namespace {
-
-Image as_image(const py::array& array) {
-    if (!py::isinstance<py::array_t<uint8_t>>(array) || array.ndim() != 3 || array.shape(2) != 3) {
-        throw Error(Status::bad_argument, "an image is a uint8 array of shape (height, width, 3), got " +
-                                              std::string(py::str(array.dtype())) + " of shape " +
-                                              std::string(py::str(array.attr("shape"))));
-    }
-    constexpr py::ssize_t longest = 1 << 20; // keeps every size in the core inside an int
-    if (array.shape(0) < 1 || array.shape(1) < 1 || array.shape(0) > longest || array.shape(1) > longest) {
-        throw Error(Status::bad_argument, "an image has 1 to " + std::to_string(longest) + " pixels per side, got " +
-                                              std::to_string(array.shape(1)) + "x" + std::to_string(array.shape(0)));
-    }
-    Image image;
-    image.data = static_cast<const uint8_t*>(array.data());
-    image.width = static_cast<int>(array.shape(1));
-    image.height = static_cast<int>(array.shape(0));
-    image.row = array.strides(0);
-    image.column = array.strides(1);
-    image.channel = array.strides(2);
-    return image;
-}
-
-using BoxArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
-
-std::vector<Box> as_boxes(const BoxArray& array) {
-    if (array.ndim() != 2 || array.shape(1) != 4) {
-        throw Error(Status::bad_argument, "boxes are an array of shape (n, 4): x, y, w, h; got shape " +
-                                              std::string(py::str(array.attr("shape"))));
-    }
-    std::vector<Box> boxes(static_cast<size_t>(array.shape(0)));
-    if (!boxes.empty()) {
-        std::memcpy(boxes.data(), array.data(), boxes.size() * sizeof(Box));
-    }
-    for (const Box& box : boxes) {
-        if (!std::isfinite(box.x + box.y + box.w + box.h) || box.w < 0 || box.h < 0) {
-            throw Error(Status::bad_argument, "boxes must be finite numbers with no negative width or height");
-        }
-    }
-    return boxes;
-}
-
-py::tuple as_arrays(const std::vector<Detection>& found) {
-    const auto n = static_cast<py::ssize_t>(found.size());
-    py::array_t<float> boxes({n, py::ssize_t{4}});
-    py::array_t<float> confidences(n);
-    py::array_t<int32_t> label_ids(n);
-    float* box = boxes.mutable_data();
-    for (py::ssize_t i = 0; i < n; ++i) {
-        const Detection& d = found[static_cast<size_t>(i)];
-        *box++ = d.left;
-        *box++ = d.top;
-        *box++ = d.right - d.left;
-        *box++ = d.bottom - d.top;
-        confidences.mutable_data()[i] = d.confidence;
-        label_ids.mutable_data()[i] = d.label_id;
-    }
-    return py::make_tuple(boxes, confidences, label_ids);
-}
 
 py::tuple detect(Detector& detector, const py::array& array) {
     const Image image = as_image(array);
@@ -97,34 +37,7 @@ py::tuple classify(Classifier& classifier, const py::array& array, const BoxArra
         const py::gil_scoped_release unlocked;
         rows = classifier.classify(image, boxes);
     }
-    const auto n = static_cast<py::ssize_t>(boxes.size());
-    py::array_t<int32_t> label_ids({n, static_cast<py::ssize_t>(rows.per_row)});
-    py::array_t<float> confidences({n, static_cast<py::ssize_t>(rows.per_row)});
-    std::copy(rows.label_ids.begin(), rows.label_ids.end(), label_ids.mutable_data());
-    std::copy(rows.confidences.begin(), rows.confidences.end(), confidences.mutable_data());
-    return py::make_tuple(label_ids, confidences);
-}
-
-py::list ports(const std::vector<Port>& ports) {
-    py::list list;
-    for (const Port& port : ports) {
-        list.append(py::make_tuple(port.name, port.type, py::tuple(py::cast(port.shape))));
-    }
-    return list;
-}
-
-py::dict describe(const ModelInfo& info, const Description& details) {
-    py::dict dict;
-    dict["file"] = info.file;
-    dict["runtime"] = info.runtime;
-    dict["device"] = info.device;
-    dict["precision"] = info.precision;
-    dict["inputs"] = ports(info.inputs);
-    dict["outputs"] = ports(info.outputs);
-    for (const auto& [key, value] : details) {
-        dict[py::str(key)] = value;
-    }
-    return dict;
+    return as_arrays(rows, boxes.size());
 }
 
 template <typename Enum> Enum pick(const std::string& what, const std::string& name,
@@ -166,10 +79,14 @@ std::unique_ptr<Model> openvino_model(const std::string& file, const std::string
 struct ModelHolder {
     std::unique_ptr<Model> model;
 
-    std::unique_ptr<Model> take() {
+    Model& open() const {
         if (!model) {
             throw Error(Status::bad_argument, "this model is already in use by a detector or classifier");
         }
+        return *model;
+    }
+    std::unique_ptr<Model> take() {
+        open();
         return std::move(model);
     }
 };
@@ -177,7 +94,8 @@ struct ModelHolder {
 std::unique_ptr<Detector> make_detector(ModelHolder& holder, const std::string& format,
                                         std::optional<std::pair<int, int>> size, const std::string& color,
                                         const Triple& mean, const Triple& scale, float iou, size_t max_objects,
-                                        bool class_agnostic) {
+                                        bool class_agnostic, int names, std::pair<int, int> tiles,
+                                        float tile_overlap) {
     DetectOptions options;
     options.format = format;
     options.size = size;
@@ -185,6 +103,10 @@ std::unique_ptr<Detector> make_detector(ModelHolder& holder, const std::string& 
     options.iou = iou;
     options.max_objects = max_objects;
     options.class_agnostic = class_agnostic;
+    options.names = names;
+    options.columns = std::max(tiles.first, 1);
+    options.rows = std::max(tiles.second, 1);
+    options.tile_overlap = tile_overlap;
     const py::gil_scoped_release unlocked;
     return open_detector(holder.take(), options);
 }
@@ -198,7 +120,9 @@ std::unique_ptr<Classifier> make_classifier(ModelHolder& holder, const std::stri
                                   {{"auto", Output::automatic},
                                    {"logits", Output::logits},
                                    {"probabilities", Output::probabilities},
-                                   {"sigmoid", Output::sigmoid}});
+                                   {"sigmoid", Output::sigmoid},
+                                   {"value", Output::value},
+                                   {"embedding", Output::embedding}});
     options.size = size;
     options.pixels = pixel_overrides(color, mean, scale);
     options.crop = pick<Crop>("resize", resize,
@@ -250,9 +174,6 @@ py::tuple preprocess(const py::array& array, int width, int height, const std::s
                                                  placement.origin_x, placement.origin_y));
 }
 
-using LabelArray = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
-using ConfidenceArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
-
 py::tuple suppress_arrays(const BoxArray& boxes, const ConfidenceArray& confidences, const LabelArray& label_ids,
                           float iou, bool class_agnostic, size_t limit) {
     const std::vector<Box> list = as_boxes(boxes);
@@ -275,7 +196,7 @@ void translate(std::exception_ptr pointer, const py::object& type) {
             std::rethrow_exception(pointer);
         }
     } catch (const Error& error) {
-        const py::object value = type(error.what());
+        const py::object value = type(as_text(error.what()));
         value.attr("status") = status_name(error.status());
         PyErr_SetObject(type.ptr(), value.ptr());
     }
@@ -293,13 +214,9 @@ PYBIND11_MODULE(_core, m) {
     py::register_exception_translator(
         [](std::exception_ptr pointer) { translate(pointer, py::reinterpret_borrow<py::object>(core_error)); });
 
-    py::class_<ModelHolder>(m, "Model")
-        .def_property_readonly("metadata", [](const ModelHolder& holder) {
-            if (!holder.model) {
-                throw Error(Status::bad_argument, "this model is already in use by a detector or classifier");
-            }
-            return holder.model->info().metadata;
-        });
+    py::class_<ModelHolder>(m, "Model").def_property_readonly("info", [](const ModelHolder& holder) {
+        return as_info(holder.open().info());
+    });
     m.def(
         "read_openvino",
         [](const std::string& file, const std::string& device, const std::string& precision, int threads,
@@ -309,11 +226,19 @@ PYBIND11_MODULE(_core, m) {
         py::arg("file"), py::kw_only(), py::arg("device") = "CPU", py::arg("precision") = "auto",
         py::arg("threads") = 1, py::arg("cache_dir") = "");
 
+    m.def("openvino_output_shapes", &openvino_output_shapes, py::arg("file"), py::arg("input_shapes"),
+          py::call_guard<py::gil_scoped_release>());
+    m.def(
+        "python_model",
+        [](const py::object& runner, const py::dict& info) { return ModelHolder{make_callback_model(runner, info)}; },
+        py::arg("runner"), py::arg("info"));
+
     py::class_<Detector>(m, "Detector")
         .def(py::init(&make_detector), py::arg("model"), py::kw_only(), py::arg("format") = "auto",
              py::arg("size") = py::none(), py::arg("color") = "auto", py::arg("mean") = py::none(),
              py::arg("scale") = py::none(), py::arg("iou") = 0.45f, py::arg("max_objects") = 300,
-             py::arg("class_agnostic") = false)
+             py::arg("class_agnostic") = false, py::arg("names") = -1, py::arg("tiles") = std::make_pair(1, 1),
+             py::arg("tile_overlap") = 0.2f)
         .def(
             "set_thresholds",
             [](Detector& detector, std::vector<float> per_class, float other) {
@@ -322,7 +247,8 @@ PYBIND11_MODULE(_core, m) {
             py::arg("per_class"), py::arg("other"))
         .def("detect", &detect, py::arg("image"))
         .def_property_readonly("classes", &Detector::classes)
-        .def("describe", [](const Detector& self) { return describe(self.info(), self.describe()); });
+        .def_property_readonly("labels", &Detector::labels)
+        .def("describe", [](const Detector& self) { return as_dict(self.info(), self.describe()); });
 
     py::class_<Classifier>(m, "Classifier")
         .def(py::init(&make_classifier), py::arg("model"), py::kw_only(), py::arg("output") = "auto",
@@ -331,7 +257,27 @@ PYBIND11_MODULE(_core, m) {
              py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 32)
         .def("classify", &classify, py::arg("image"), py::arg("boxes"))
         .def_property_readonly("classes", &Classifier::classes)
-        .def("describe", [](const Classifier& self) { return describe(self.info(), self.describe()); });
+        .def_property_readonly("labels", &Classifier::labels)
+        .def("describe", [](const Classifier& self) { return as_dict(self.info(), self.describe()); });
+
+    m.def(
+        "open_plugin_detector",
+        [](const std::string& file, const std::string& device, const std::string& config_path,
+           const std::string& options, int threads, size_t max_objects) {
+            return open_plugin_detector({file, device, config_path, options, threads}, max_objects);
+        },
+        py::arg("file"), py::kw_only(), py::arg("device") = "CPU", py::arg("config_path") = "",
+        py::arg("options") = "{}", py::arg("threads") = 1, py::arg("max_objects") = 300,
+        py::call_guard<py::gil_scoped_release>());
+    m.def(
+        "open_plugin_classifier",
+        [](const std::string& file, const std::string& device, const std::string& config_path,
+           const std::string& options, int threads, int top_k, float threshold) {
+            return open_plugin_classifier({file, device, config_path, options, threads}, top_k, threshold);
+        },
+        py::arg("file"), py::kw_only(), py::arg("device") = "CPU", py::arg("config_path") = "",
+        py::arg("options") = "{}", py::arg("threads") = 1, py::arg("top_k") = 1, py::arg("threshold") = 0.0f,
+        py::call_guard<py::gil_scoped_release>());
 
     m.def("preprocess", &preprocess, py::arg("image"), py::kw_only(), py::arg("width"), py::arg("height"),
           py::arg("color") = "bgr", py::arg("fit") = "stretch", py::arg("mean") = py::none(),

@@ -41,8 +41,9 @@ Preprocessor::Preprocessor(const InputPlan& plan, const PixelRule& rule) : plan_
     }
 }
 
-// The scaled size and its place. Rounding follows the convention of each letterbox's origin: Ultralytics rounds the
-// scaled size and puts the odd pixel at the right/bottom; YOLOX cuts to whole pixels and maps back by the one ratio.
+// The scaled size and its place. Sizes are rounded to the nearest (even) pixel, and the odd one of padding goes to the right
+// and bottom, as Ultralytics does it (YOLOX's demo cuts instead, which squeezes by up to one row); boxes
+// are mapped back by the one ratio.
 Placement Preprocessor::place(const Region& region, int& width, int& height) const {
     Placement placement;
     placement.origin_x = static_cast<float>(region.x);
@@ -56,15 +57,9 @@ Placement Preprocessor::place(const Region& region, int& width, int& height) con
     }
     const double ratio = std::min(static_cast<double>(plan_.width) / region.width,
                                   static_cast<double>(plan_.height) / region.height);
-    const bool centred = rule_.fit == Fit::letterbox_center;
-    const auto scaled = [&](int side, int limit) {
-        // The small addend keeps a side that fits exactly from losing a pixel to the division's rounding.
-        const double exact = side * ratio;
-        return std::clamp(static_cast<int>(centred ? std::round(exact) : std::floor(exact + 1e-6)), 1, limit);
-    };
-    width = scaled(region.width, plan_.width);
-    height = scaled(region.height, plan_.height);
-    if (centred) {
+    width = std::clamp(static_cast<int>(std::nearbyint(region.width * ratio)), 1, plan_.width);
+    height = std::clamp(static_cast<int>(std::nearbyint(region.height * ratio)), 1, plan_.height);
+    if (rule_.fit == Fit::letterbox_center) {
         placement.left = static_cast<float>((plan_.width - width) / 2);
         placement.top = static_cast<float>((plan_.height - height) / 2);
     }

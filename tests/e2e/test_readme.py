@@ -64,6 +64,10 @@ def test_every_block_runs(place: Path) -> None:
             print(execute(["bash", "-euc", text], place))
         elif language == "json":
             validate(json.loads(text))
+        elif language == "cpp":
+            (place / "middle.cpp").write_text(text)
+        elif language == "python" and "class Corners" in text:
+            (place / "corners.py").write_text(text)
         elif language == "python" and str(port) in text:
             run_as_subscriber(text, port, place)
         elif language == "python":

@@ -42,13 +42,10 @@ def image(name: str) -> np.ndarray:
     return pixels
 
 
-def letterbox(
-    pixels: np.ndarray, width: int, height: int, centred: bool
-) -> tuple[np.ndarray, float, int, int]:
+def letterbox(pixels: np.ndarray, width: int, height: int, centred: bool) -> tuple[np.ndarray, float, int, int]:
     """The padded picture, its scale and its left-top corner."""
     scale = min(width / pixels.shape[1], height / pixels.shape[0])
-    size = [side * scale for side in (pixels.shape[1], pixels.shape[0])]
-    w, h = [round(side) if centred else int(side + 1e-6) for side in size]
+    w, h = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)
     left, top = ((width - w) // 2, (height - h) // 2) if centred else (0, 0)
     padded = np.full((height, width, 3), 114, np.uint8)
     padded[top : top + h, left : left + w] = cv2.resize(pixels, (w, h), interpolation=cv2.INTER_LINEAR)
@@ -94,9 +91,7 @@ def best_class(boxes: np.ndarray, scores: np.ndarray, confidence: float) -> np.n
     return np.column_stack([boxes[keep], best[keep], labels[keep]])
 
 
-def in_image(
-    rows: np.ndarray, pixels: np.ndarray, scale: object, left: float = 0, top: float = 0
-) -> np.ndarray:
+def in_image(rows: np.ndarray, pixels: np.ndarray, scale: object, left: float = 0, top: float = 0) -> np.ndarray:
     """Rows with their corners in image pixels, clipped; without those that have no area left."""
     rows = rows.copy()
     rows[:, :4] = (rows[:, :4] - [left, top, left, top]) / scale
@@ -138,9 +133,7 @@ def yolov8(net: ort.InferenceSession, pixels: np.ndarray, confidence: float, iou
     return in_image(suppressed(rows, iou), pixels, scale, left, top)
 
 
-def assert_same(
-    found: object, rows: np.ndarray, confidence: float, iou: float = 0.98, near: float = 0.02
-) -> None:
+def assert_same(found: object, rows: np.ndarray, confidence: float, iou: float = 0.98, near: float = 0.02) -> None:
     """The found boxes are the reference's: same labels, IoU, confidence; only rows at the threshold may differ."""
     boxes = np.column_stack([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]])  # type: ignore[attr-defined]
     mine = np.column_stack([boxes, found.confidences, found.label_ids])  # type: ignore[attr-defined]
@@ -151,6 +144,4 @@ def assert_same(
             same = others[others[:, 5] == row[5]]
             match = same[overlaps(row[:4], same[:, :4]) >= iou] if len(same) else same
             assert len(match), f"{who}: {row.round(3)} among\n{same.round(3)}"
-            assert np.abs(match[:, 4] - row[4]).min() <= near, (
-                f"confidence of {row.round(3)}: {match.round(3)}"
-            )
+            assert np.abs(match[:, 4] - row[4]).min() <= near, f"confidence of {row.round(3)}: {match.round(3)}"

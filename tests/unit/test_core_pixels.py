@@ -96,9 +96,7 @@ def test_a_region_is_resized_as_if_it_were_alone() -> None:
 def test_colour_order_and_normalisation(color: str, layout: str) -> None:
     pixels = noise(50, 40)
     mean, scale = (1.0, 20.0, 30.0), (2.0, 5.0, 10.0)
-    found, _ = _core.preprocess(
-        pixels, width=20, height=25, color=color, mean=mean, scale=scale, layout=layout
-    )
+    found, _ = _core.preprocess(pixels, width=20, height=25, color=color, mean=mean, scale=scale, layout=layout)
     levels = cv2.resize(pixels, (20, 25))[:, :, :: -1 if color == "rgb" else 1].astype(np.float32)
     wanted = (levels - np.array(mean, np.float32)) / np.array(scale, np.float32)
     found = found if layout == "nhwc" else found.transpose(1, 2, 0)
@@ -152,18 +150,14 @@ def test_what_is_no_picture(pixels: np.ndarray, said: str) -> None:
     assert caught.value.status == "bad argument"
 
 
-@pytest.mark.parametrize(
-    "region", [(-1, 0, 2, 2), (0, 0, 5, 2), (3, 3, 2, 1), (0, 0, 0, 1), (2**31 - 1, 0, 2, 2)]
-)
+@pytest.mark.parametrize("region", [(-1, 0, 2, 2), (0, 0, 5, 2), (3, 3, 2, 1), (0, 0, 0, 1), (2**31 - 1, 0, 2, 2)])
 def test_a_region_outside_is_refused(region: tuple[int, int, int, int]) -> None:
     with pytest.raises(_core.CoreError, match="region"):
         _core.preprocess(noise(4, 4), width=4, height=4, region=region)
 
 
 def random_boxes(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    boxes = np.column_stack([rng.uniform(0, 60, (count, 2)), rng.uniform(1, 40, (count, 2))]).astype(
-        np.float32
-    )
+    boxes = np.column_stack([rng.uniform(0, 60, (count, 2)), rng.uniform(1, 40, (count, 2))]).astype(np.float32)
     return boxes, rng.random(count, np.float32), rng.integers(0, 3, count).astype(np.int32)
 
 
@@ -181,9 +175,7 @@ def test_suppression_keeps_what_nothing_better_overlaps(class_agnostic: bool) ->
         assert (np.diff(kept[1]) <= 0).all()
         alike = lambda a, b: class_agnostic or a == b  # noqa: E731
         for i in range(len(kept[0])):
-            assert not any(
-                alike(kept[2][i], kept[2][j]) and iou(kept[0][i], kept[0][j]) > 0.4 + 1e-5 for j in range(i)
-            )
+            assert not any(alike(kept[2][i], kept[2][j]) and iou(kept[0][i], kept[0][j]) > 0.4 + 1e-5 for j in range(i))
         # Everything that is missing is overlapped by something kept that is at least as good.
         for box, confidence, label in zip(boxes, confidences, labels, strict=True):
             here = np.isclose(kept[0], box, atol=1e-4).all(axis=1).any()
@@ -197,9 +189,7 @@ def test_suppression_stops_at_the_limit_with_the_best() -> None:
     boxes, confidences, labels = random_boxes(50)
     everything = _core.suppress(boxes, confidences, labels, iou=0.5, limit=1000)
     few = _core.suppress(boxes, confidences, labels, iou=0.5, limit=5)
-    assert all(
-        np.array_equal(some, all_of_them[:5]) for some, all_of_them in zip(few, everything, strict=True)
-    )
+    assert all(np.array_equal(some, all_of_them[:5]) for some, all_of_them in zip(few, everything, strict=True))
 
 
 def test_suppression_of_nothing() -> None:

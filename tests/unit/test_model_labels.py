@@ -10,7 +10,7 @@ from zpipe.config import ClassifyConfig, DetectConfig
 from zpipe.errors import ModelError
 from zpipe.model import eligible, label_of
 from zpipe.model_filters import NEVER, thresholds
-from zpipe.model_labels import metadata_labels, read_labels, settle_labels
+from zpipe.model_labels import check_count, known_labels, metadata_labels, read_labels
 
 
 def written(tmp_path: Path, text: str) -> str:
@@ -85,14 +85,18 @@ def test_metadata(metadata: dict[str, str], names: list[str]) -> None:
 
 
 def test_the_number_of_labels_must_be_the_models() -> None:
-    with pytest.raises(
-        ModelError, match=r"m\.onnx: the model has 3 classes, but the list in the config names 2 labels"
-    ):
-        settle_labels("m.onnx", ["a", "b"], {}, 3)
+    given = DetectConfig(model="m.onnx", labels=["a", "b"])
+    with pytest.raises(ModelError, match=r"m\.onnx: the model has 3 classes, but the list in the config names 2"):
+        check_count(given, ["a", "b"], 3)
     with pytest.raises(ModelError, match="3 classes, but its metadata names 1 labels"):
-        settle_labels("m.onnx", None, {"names": "['a']"}, 3)
-    assert settle_labels("m.onnx", None, {}, 3) == []
-    assert settle_labels("m.onnx", ["a"], {}, -1) == ["a"]
+        check_count(DetectConfig(model="m.onnx"), ["a"], 3)
+    check_count(given, [], 3)
+    check_count(given, ["a"], -1)
+
+
+def test_given_labels_win_over_the_metadata() -> None:
+    assert known_labels(["a"], {"names": "['b']"}) == ["a"]
+    assert known_labels(None, {"names": "['b']"}) == ["b"]
 
 
 def test_label_of_falls_back_to_the_number() -> None:
@@ -114,9 +118,7 @@ def test_thresholds() -> None:
 
 
 def test_a_label_that_the_model_does_not_have() -> None:
-    with pytest.raises(
-        ModelError, match=r"m.onnx: include: no label of the model is 'dgo'; did you mean 'dog'\?"
-    ):
+    with pytest.raises(ModelError, match=r"m.onnx: include: no label of the model is 'dgo'; did you mean 'dog'\?"):
         thresholds(config(include=["dgo"]), ["cat", "dog"])
     with pytest.raises(ModelError, match="has no label names, use numbers"):
         thresholds(config(confidences={"dog": 0.5}), [])

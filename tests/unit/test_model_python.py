@@ -77,16 +77,12 @@ def test_arrays(tmp_path: Path, module: str) -> None:
 
 
 def test_a_list_of_rows_and_filters(tmp_path: Path, module: str) -> None:
-    text = returning(
-        "[(1, 1, 5, 5, 0.9, 0), (2, 2, 5, 5, 0.8, 1), (3, 3, 5, 5, 0.7, 1), (200, 0, 5, 5, 1, 1)]"
-    )
+    text = returning("[(1, 1, 5, 5, 0.9, 0), (2, 2, 5, 5, 0.8, 1), (3, 3, 5, 5, 0.7, 1), (200, 0, 5, 5, 1, 1)]")
     model = detector(tmp_path, module, text, include=["dog"], max_objects=1)
     assert model.detect(PIXELS).boxes.tolist() == [[2, 2, 5, 5]]
 
 
-@pytest.mark.parametrize(
-    "nothing", ["[]", "([], [], [])", "(np.empty((0, 4)), np.empty(0), np.empty(0, int))"]
-)
+@pytest.mark.parametrize("nothing", ["[]", "([], [], [])", "(np.empty((0, 4)), np.empty(0), np.empty(0, int))"])
 def test_nothing_found(tmp_path: Path, module: str, nothing: str) -> None:
     found = detector(tmp_path, module, returning(nothing)).detect(PIXELS)
     assert (found.boxes.shape, found.confidences.shape, found.label_ids.shape) == ((0, 4), (0,), (0,))
@@ -115,9 +111,7 @@ def test_wrong_detections_fail_the_frame(tmp_path: Path, module: str, value: str
 
 def test_classes_as_lists_of_any_length(tmp_path: Path, module: str) -> None:
     text = returning("[[(0, 0.2), (1, 0.7)], [], [(1, 0.1)]]")
-    found = classifier(tmp_path, module, text, top_k=3, threshold=0.15).classify(
-        PIXELS, np.zeros((3, 4), np.float32)
-    )
+    found = classifier(tmp_path, module, text, top_k=3, threshold=0.15).classify(PIXELS, np.zeros((3, 4), np.float32))
     assert found.label_ids.tolist() == [[1, 0, -1], [-1, -1, -1], [-1, -1, -1]]
     assert found.confidences == pytest.approx(np.array([[0.7, 0.2, 0], [0, 0, 0], [0.1, 0, 0]]))
     assert (found.label_ids.dtype, found.confidences.dtype) == (np.int32, np.float32)
@@ -130,9 +124,7 @@ def test_classes_as_arrays(tmp_path: Path, module: str) -> None:
 
 
 def test_no_boxes_are_no_call(tmp_path: Path, module: str) -> None:
-    found = classifier(tmp_path, module, returning("1 / 0"), top_k=2).classify(
-        PIXELS, np.zeros((0, 4), np.float32)
-    )
+    found = classifier(tmp_path, module, returning("1 / 0"), top_k=2).classify(PIXELS, np.zeros((0, 4), np.float32))
     assert found.label_ids.shape == found.confidences.shape == (0, 2)
 
 

@@ -6,8 +6,6 @@
 // behind its last convolution, a raw one does not.
 #include "formats/registry.hpp"
 
-#include <algorithm>
-
 namespace zpipe::formats {
 
 namespace {
@@ -26,11 +24,10 @@ class Yolov5 final : public Decoder {
             if (!(objectness >= thresholds.lowest())) { // class scores are at most 1
                 continue;
             }
-            const float* best = std::max_element(row + 5, row + 5 + classes_);
-            const float confidence = objectness * *best;
-            const int label = static_cast<int>(best - row - 5);
-            if (thresholds.keeps(label, confidence)) {
-                found.push_back(from_center(row[0], row[1], row[2], row[3], confidence, label));
+            const Best best = best_of(row + 5, classes_);
+            const float confidence = objectness * best.score;
+            if (thresholds.keeps(best.label, confidence)) {
+                found.push_back(from_center(row[0], row[1], row[2], row[3], confidence, best.label));
             }
         }
     }
@@ -52,17 +49,20 @@ bool shape_fits(const ModelInfo& info) {
 }
 
 std::optional<std::string> recognise(const ModelInfo& info, const ImageInput& input) {
-    if (!shape_fits(info)) {
+    if (!shape_fits(info) || has_selection(info.outputs[0])) {
         return std::nullopt;
     }
     const int64_t rows = info.outputs[0].shape[1];
+    if (info.names > 0 && info.names != info.outputs[0].shape[2] - 5) {
+        return std::nullopt; // 4 + C columns: another format
+    }
     if (rows == 3 * cells(input, {8, 16, 32}) || rows == 3 * cells(input, {8, 16, 32, 64})) {
         return "one output (1, N, 5 + C) with three anchors per grid cell";
     }
-    if (has_metadata(info, "names") && has_metadata(info, "stride")) {
+    if (is_ultralytics(info)) {
         return "one output (1, N, 5 + C) and Ultralytics metadata";
     }
-    if (rows == cells(input, {8, 16, 32}) && is_decoded(info.outputs[0])) {
+    if (rows == cells(input, {8, 16, 32}) && !is_ultralytics(info) && is_decoded(info.outputs[0])) {
         return "one output (1, N, 5 + C), decoded to boxes in the graph";
     }
     return std::nullopt;

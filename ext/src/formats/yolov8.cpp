@@ -3,8 +3,6 @@
 // Input RGB 0..1, centred letterbox.
 #include "formats/registry.hpp"
 
-#include <algorithm>
-
 namespace zpipe::formats {
 
 namespace {
@@ -53,7 +51,8 @@ bool shape_fits(const ModelInfo& info) {
 }
 
 std::optional<std::string> recognise(const ModelInfo& info, const ImageInput& input) {
-    if (!shape_fits(info)) {
+    const auto task = info.metadata.find("task");
+    if (!shape_fits(info) || (task != info.metadata.end() && task->second != "detect")) {
         return std::nullopt;
     }
     const int64_t columns = info.outputs[0].shape[2];
@@ -61,7 +60,7 @@ std::optional<std::string> recognise(const ModelInfo& info, const ImageInput& in
         columns == cells(input, {8, 16, 32, 64})) {
         return "one output (1, 4 + C, N) with one box per grid cell";
     }
-    if (has_metadata(info, "names") && has_metadata(info, "stride")) {
+    if (is_ultralytics(info)) {
         return "one output (1, 4 + C, N) and Ultralytics metadata";
     }
     return std::nullopt;

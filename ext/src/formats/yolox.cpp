@@ -4,53 +4,42 @@
 // (preproc). Input BGR 0..255, picture at the left-top corner, padded with 114.
 #include "formats/registry.hpp"
 
-#include <algorithm>
-#include <cmath>
-
 namespace zpipe::formats {
 
 namespace {
 
 class Yolox final : public Decoder {
   public:
-    Yolox(int classes, const InputPlan& plan) : classes_(classes), plan_(plan) {}
+    Yolox(int classes, const ImageInput& input)
+        : classes_(classes), levels_(grid_levels(input.plan, {8, 16, 32})), rows_(cells(input, {8, 16, 32})) {}
 
     void decode(const std::vector<Tensor>& outputs, const Thresholds& thresholds,
                 std::vector<Detection>& found) const override {
-        expect_shape("yolox", outputs[0], {1, rows(plan_), classes_ + 5});
+        expect_shape("yolox", outputs[0], {1, rows_, classes_ + 5});
         const float* row = outputs[0].data;
-        for (const int stride : {8, 16, 32}) {
-            const int width = plan_.width / stride;
-            const int height = plan_.height / stride;
-            for (int cell = 0; cell < width * height; ++cell, row += classes_ + 5) {
-                if (!(row[4] >= thresholds.lowest())) {
+        for (const Level& level : levels_) {
+            for (int cell = 0; cell < level.cells(); ++cell, row += classes_ + 5) {
+                if (!(row[4] >= thresholds.lowest())) { // class scores are at most 1
                     continue;
                 }
-                const float* best = std::max_element(row + 5, row + 5 + classes_);
-                const float confidence = row[4] * *best;
-                const int label = static_cast<int>(best - row - 5);
-                if (thresholds.keeps(label, confidence)) {
-                    const auto s = static_cast<float>(stride);
-                    found.push_back(from_center((row[0] + static_cast<float>(cell % width)) * s,
-                                                (row[1] + static_cast<float>(cell / width)) * s,
-                                                std::exp(row[2]) * s, std::exp(row[3]) * s, confidence, label));
+                const Best best = best_of(row + 5, classes_);
+                const float confidence = row[4] * best.score;
+                if (thresholds.keeps(best.label, confidence)) {
+                    const auto stride = static_cast<float>(level.stride);
+                    found.push_back(from_center((row[0] + static_cast<float>(cell % level.width)) * stride,
+                                                (row[1] + static_cast<float>(cell / level.width)) * stride,
+                                                std::exp(row[2]) * stride, std::exp(row[3]) * stride, confidence,
+                                                best.label));
                 }
             }
         }
     }
     int classes() const override { return classes_; }
 
-    static int64_t rows(const InputPlan& plan) {
-        int64_t sum = 0;
-        for (const int stride : {8, 16, 32}) {
-            sum += static_cast<int64_t>(plan.width / stride) * (plan.height / stride);
-        }
-        return sum;
-    }
-
   private:
     int classes_;
-    InputPlan plan_;
+    std::vector<Level> levels_;
+    int64_t rows_;
 };
 
 bool shape_fits(const ModelInfo& info, const ImageInput& input) {
@@ -58,11 +47,11 @@ bool shape_fits(const ModelInfo& info, const ImageInput& input) {
         return false;
     }
     const Shape& s = info.outputs[0].shape;
-    return s.size() == 3 && may_be(s[0], 1) && may_be(s[1], Yolox::rows(input.plan)) && s[2] > 5;
+    return s.size() == 3 && may_be(s[0], 1) && may_be(s[1], cells(input, {8, 16, 32})) && s[2] > 5;
 }
 
 std::optional<std::string> recognise(const ModelInfo& info, const ImageInput& input) {
-    if (!shape_fits(info, input) || info.outputs[0].shape[1] < 0 || has_metadata(info, "stride") ||
+    if (!shape_fits(info, input) || info.outputs[0].shape[1] < 0 || is_ultralytics(info) ||
         !is_raw(info.outputs[0])) {
         return std::nullopt;
     }
@@ -72,9 +61,10 @@ std::optional<std::string> recognise(const ModelInfo& info, const ImageInput& in
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
     if (!shape_fits(info, input)) {
         does_not_fit(info, "yolox",
-                     "one output (1, " + std::to_string(Yolox::rows(input.plan)) + ", 5 + classes) for this input size");
+                     "one output (1, " + std::to_string(cells(input, {8, 16, 32})) +
+                         ", 5 + classes) for this input size");
     }
-    return std::make_unique<Yolox>(static_cast<int>(info.outputs[0].shape[2] - 5), input.plan);
+    return std::make_unique<Yolox>(static_cast<int>(info.outputs[0].shape[2] - 5), input);
 }
 
 PixelRule pixels() {

@@ -1,0 +1,119 @@
+"""Faults at exact places inside zpipe's own processes, as the `sitecustomize` of a worker.
+
+zpipe has no hooks for faults, and needs none: Python imports a module of this name as each process starts, so this one
+can wrap the function in whose middle a test wants the process to die. `faults.json` beside it lists them:
+
+    {"role": "sink", "at": "log", "seq": 40, "how": "exit", "times": 1}
+
+`at` is one of `PLACES`, `how` one of `HOWS`; each fault strikes `times` times in all (1), in whichever process of the
+role comes there. `where`: `before` the function (the default), `half` through it (log only), or `after` it.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from functools import wraps
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+HOWS = {
+    "exit": lambda: os._exit(7),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "hang": lambda: time.sleep(3600),
+}
+
+
+def strike(number, fault):
+    """Do it, unless it was done as often as it should be: a file that is created exclusively counts."""
+    for count in range(fault.get("times", 1)):
+        try:
+            os.close(os.open(HERE / f"fault-{number}-{count}", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            continue
+        print(f"fault: {fault['at']} {fault['seq']} {fault['how']}", flush=True)
+        HOWS[fault["how"]]()
+
+
+def around(owner, name, seq_of, number, fault):
+    """Wrap the method so that the fault strikes at its frame."""
+    method = getattr(owner, name)
+
+    @wraps(method)
+    def wrapped(*args):
+        hit = seq_of(*args) == fault["seq"]
+        if hit and fault.get("where", "before") == "before":
+            strike(number, fault)
+        if hit and fault.get("where") == "half":
+            log_half(*args)
+            strike(number, fault)
+        result = method(*args)
+        if hit and fault.get("where") == "after":
+            strike(number, fault)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def log_half(file, stream, seq, line, status):
+    os.pwrite(file._file, line[: len(line) // 2], file._size)
+
+
+def load(number, fault):
+    """ingest reads a file; `seq` is taken from its name, img17.png."""
+    from zpipe.sources.files import FileFrame
+
+    around(FileFrame, "load", lambda frame, slot: int(frame.name.strip("img.pn")), number, fault)
+
+
+def log(number, fault):
+    """The sink writes a result to its file."""
+    from zpipe.results_file import ResultsFile
+
+    around(ResultsFile, "append", lambda file, stream, seq, *rest: seq, number, fault)
+
+
+def publish(number, fault):
+    """The sink hands a result to its subscribers."""
+    from zpipe.sink import Sink
+
+    around(Sink, "_publish", lambda sink, stream, seq, *rest: seq, number, fault)
+
+
+def detect(number, fault):
+    """A detect worker works on a frame."""
+    from zpipe.detect import Detect
+
+    around(Detect, "work", lambda stage, frame: frame.seq, number, fault)
+
+
+def classify(number, fault):
+    """A classify worker works on a frame."""
+    from zpipe.classify import Classify
+
+    around(Classify, "work", lambda stage, frame: frame.seq, number, fault)
+
+
+def start(number, fault):
+    """A worker starts; `seq` does not matter."""
+    strike(number, fault)
+
+
+def high_water(number, fault):
+    """No fault: the sink's high-water mark is `seq`."""
+    import zpipe.sink
+
+    zpipe.sink.MOST_WAITING = fault["seq"]
+
+
+PLACES = {place.__name__: place for place in (load, log, publish, detect, classify, start, high_water)}
+
+ROLE = sys.orig_argv[sys.orig_argv.index("worker") + 1] if "worker" in sys.orig_argv else ""
+
+if ROLE:
+    for number, fault in enumerate(json.loads((HERE / "faults.json").read_text())):
+        if fault["role"] == ROLE:
+            PLACES[fault["at"]](number, fault)

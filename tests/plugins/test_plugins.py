@@ -1,0 +1,262 @@
+"""Plugins: the smallest one, the example library and deliberately bad ones, built here against the installed header."""
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from zpipe.config import ClassifyConfig, DetectConfig
+from zpipe.errors import FrameError, ModelError
+from zpipe.model import is_plugin, open_classifier, open_detector, plugin_include
+
+HERE = Path(__file__).parent
+CC, CXX = shutil.which("cc"), shutil.which("c++")
+pytestmark = pytest.mark.skipif(not (CC and CXX), reason="needs a C and a C++ compiler")
+
+PIXELS = np.zeros((40, 60, 3), np.uint8)
+BOXES = np.array([[0, 0, 10, 10], [5, 5, 20, 20]], np.float32)
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
+
+
+def compiled(source: str, target: Path, *options: str) -> str:
+    """A shared library made of one source file of this folder."""
+    compiler = CC if source.endswith(".c") else CXX
+    standard = "-std=c11" if source.endswith(".c") else "-std=c++17"
+    warnings = [] if source == "bad.c" else WARNINGS
+    command = [compiler, standard, "-shared", "-fPIC", *warnings, f"-I{plugin_include()}", str(HERE / source)]
+    subprocess.run([*command, "-o", str(target), *options], check=True)
+    return str(target)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("plugins")
+
+
+@pytest.fixture(scope="module")
+def example(folder: Path) -> str:
+    """The example library, built by its own CMake file."""
+    if not shutil.which("cmake"):
+        pytest.skip("needs cmake")
+    build = folder / "example"
+    source = ["-S", str(HERE / "example"), "-B", str(build), f"-DZPIPE_INCLUDE={plugin_include()}"]
+    subprocess.run(["cmake", *source], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--build", str(build)], check=True, stdout=subprocess.DEVNULL)
+    return str(build / "libvision.so")
+
+
+def test_what_is_a_plugin() -> None:
+    names = ["/x/libmine.so", "/x/libmine.so.1.2", "/x/mine.onnx", "/x.so/mine.onnx", "a.so:B"]
+    assert [is_plugin(name) for name in names] == [True, True, False, False, False]
+
+
+def test_the_smallest_plugin(folder: Path) -> None:
+    file = compiled("good.c", folder / "good.so")
+    detector = open_detector(DetectConfig(model=file), 1)
+    found = detector.detect(PIXELS)
+    assert found.boxes.tolist() == [[0, 0, 30, 40]]
+    assert (found.confidences.tolist(), found.label_ids.tolist()) == ([0.75], [0])
+    assert detector.labels == []
+    told = detector.describe()
+    assert (told["runtime"], told["plugin"], told["file"]) == ("plugin", "good", file)
+    classifier = open_classifier(ClassifyConfig(model=file, labels=["a", "b"], top_k=3), 1)
+    classes = classifier.classify(PIXELS, BOXES)
+    assert classes.label_ids.tolist() == [[1, -1, -1]] * 2
+    assert classes.confidences.tolist() == [[0.5, 0, 0]] * 2
+    assert classifier.classify(PIXELS, BOXES[:0]).label_ids.shape == (0, 3)
+
+
+def test_filters_are_those_of_any_model(folder: Path) -> None:
+    file = compiled("good.c", folder / "filtered.so")
+    labels = ["cat", "dog"]
+    assert not len(open_detector(DetectConfig(model=file, confidence=0.8), 1).detect(PIXELS).boxes)
+    assert not len(open_detector(DetectConfig(model=file, labels=labels, exclude=["cat"]), 1).detect(PIXELS).boxes)
+    classifier = open_classifier(ClassifyConfig(model=file, threshold=0.6), 1)
+    assert classifier.classify(PIXELS, BOXES).label_ids.tolist() == [[-1], [-1]]
+
+
+def scene(seed: int) -> np.ndarray:
+    """Bright rectangles of some colour on dark noise."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 60, (240, 320, 3), dtype=np.uint8)
+    for _ in range(6):
+        x, y, w, h = rng.integers([0, 0, 16, 16], [280, 200, 60, 60])
+        pixels[y : y + h, x : x + w] = rng.integers(205, 256, 3)
+    return pixels
+
+
+def direct(folder: Path) -> ctypes.CDLL:
+    """The example library without zpipe."""
+    target = folder / "libdirect.so"
+    sources = [str(HERE / "example" / name) for name in ("vision.cpp", "direct.cpp")]
+    subprocess.run([str(CXX), "-std=c++17", "-O2", "-shared", "-fPIC", *sources, "-o", str(target)], check=True)
+    return ctypes.CDLL(str(target))
+
+
+def test_the_example_gives_what_the_library_gives(example: str, folder: Path) -> None:
+    detector = open_detector(DetectConfig(model=example, confidence=0), 1)
+    assert detector.labels == ["wide", "tall"]
+    library = direct(folder)
+    total = 0
+    for seed in range(10):
+        pixels = scene(seed)
+        rows = np.zeros((100, 6), np.float32)
+        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (pixels, rows)]
+        count = library.direct_detect(pointers[0], 320, 240, ctypes.c_long(960), pointers[1], 100)
+        wanted = rows[:count][np.argsort(-rows[:count, 4], kind="stable")]
+        for view in (pixels, np.ascontiguousarray(pixels[::-1])[::-1]):  # rows in place, and from the bottom up
+            found = detector.detect(view)
+            assert np.array_equal(found.boxes, wanted[:, :4])
+            assert np.array_equal(found.confidences, wanted[:, 4])
+            assert np.array_equal(found.label_ids, wanted[:, 5])
+        total += count
+    assert total > 20
+
+
+def test_the_example_classifies_and_reads_its_own_config(example: str, folder: Path) -> None:
+    classifier = open_classifier(ClassifyConfig(model=example, top_k=2), 1)
+    pixels = np.full((100, 100, 3), (10, 20, 200), np.uint8)
+    classes = classifier.classify(pixels, BOXES)
+    assert [classifier.labels[i] for i in classes.label_ids[0]] == ["red", "green"]
+    assert classes.confidences[0, 0] == pytest.approx(200 / 230, abs=0.01)
+    (folder / "spots.cfg").write_text("254")
+    config = DetectConfig(model=example, options={"config": "spots.cfg"})
+    assert not len(open_detector(config, 1, folder=str(folder)).detect(np.full((80, 80, 3), 253, np.uint8)).boxes)
+    with pytest.raises(ModelError, match=r"`open` says: Detect::Init failed"):
+        open_detector(DetectConfig(model=example, device="GPU"), 1)
+
+
+def test_ten_thousand_frames_do_not_leak(example: str) -> None:
+    detector, classifier = (
+        open_detector(DetectConfig(model=example), 1),
+        open_classifier(ClassifyConfig(model=example), 1),
+    )
+    pixels = np.ascontiguousarray(scene(1)[:64, :96])
+    process = psutil.Process()
+
+    def run(frames: int) -> int:
+        for _ in range(frames):
+            classifier.classify(pixels, detector.detect(pixels).boxes)
+        return int(process.memory_info().rss)
+
+    before = run(500)
+    assert run(10_000) - before < 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("define", "said"),
+    [
+        ("BAD_VERSION", "built for version 99 of the plugin ABI, this zpipe has version 1; build it anew"),
+        ("BAD_NO_ENTRY", "is no zpipe plugin, it does not export `zpipe_plugin_entry`"),
+        ("BAD_ENTRY", "`zpipe_plugin_entry` returned NULL"),
+        ("BAD_NO_OPEN", "has no function `open`"),
+        ("BAD_NO_DETECT", "the plugin has no function `detect`"),
+        ("BAD_OPEN", "`open` says: no licence for CPU"),
+        ("BAD_OPEN_SILENT", "`open` says: failed and did not say why"),
+        ("BAD_OPEN_UNTERMINATED", "`open` says: x{1024}$"),
+        ("BAD_UNDEFINED_SYMBOL", "cannot be loaded: .*undefined symbol: nobody_has_this"),
+    ],
+)
+def test_plugins_that_cannot_be_opened(folder: Path, define: str, said: str) -> None:
+    file = compiled("bad.c", folder / f"{define}.so", f"-D{define}")
+    with pytest.raises(ModelError, match=said) as caught:
+        open_detector(DetectConfig(model=file), 1)
+    assert str(caught.value).startswith(file)
+
+
+@pytest.mark.parametrize(
+    ("define", "said"),
+    [
+        ("BAD_FRAME", "`detect` says: too dark"),
+        ("BAD_FRAME_SILENT", "`detect` says: failed and did not say why"),
+        ("BAD_TOO_MANY", "found 10001 objects, at most 10000 are possible"),
+        ("BAD_NAN", "returned an object with x 1.0+, y -?nan"),
+        ("BAD_INFINITE", "w inf"),
+        ("BAD_NEGATIVE_SIZE", "h -1.0"),
+        ("BAD_CONFIDENCE", "confidence 90.0"),
+        ("BAD_NAN_CONFIDENCE", "confidence -?nan"),
+        ("BAD_LABEL", "label_id -3"),
+    ],
+)
+def test_plugins_that_fail_a_frame(folder: Path, define: str, said: str) -> None:
+    detector = open_detector(DetectConfig(model=compiled("bad.c", folder / f"{define}.so", f"-D{define}")), 1)
+    assert detector.labels == ["cat", "dog"]
+    for _ in range(2):
+        with pytest.raises(FrameError, match=said):
+            detector.detect(PIXELS)
+
+
+def test_boxes_outside_the_picture_are_dropped(folder: Path) -> None:
+    file = compiled("bad.c", folder / "outside.so", "-DBAD_OUTSIDE")
+    assert not len(open_detector(DetectConfig(model=file), 1).detect(PIXELS).boxes)
+
+
+@pytest.mark.parametrize(
+    ("define", "said"), [("BAD_CLASSIFY", "`classify` says: blurred"), ("BAD_CLASS_CONFIDENCE", "the confidence -?nan")]
+)
+def test_classifiers_that_fail_a_frame(folder: Path, define: str, said: str) -> None:
+    classifier = open_classifier(ClassifyConfig(model=compiled("bad.c", folder / f"{define}.so", f"-D{define}")), 1)
+    with pytest.raises(FrameError, match=said):
+        classifier.classify(PIXELS, BOXES)
+
+
+def test_labels_without_end_end(folder: Path) -> None:
+    file = compiled("bad.c", folder / "endless.so", "-DBAD_LABELS_ENDLESS")
+    assert len(open_detector(DetectConfig(model=file), 1).labels) == 1_000_000
+
+
+def test_labels_of_another_number_than_the_plugins(folder: Path) -> None:
+    file = compiled("bad.c", folder / "labels.so")
+    with pytest.raises(ModelError, match="has 2 classes, but the list in the config names 1 labels"):
+        open_detector(DetectConfig(model=file, labels=["cat"]), 1)
+
+
+def test_exceptions(folder: Path) -> None:
+    file = compiled("throwing.cpp", folder / "throwing.so")
+
+    def config(where: str) -> DetectConfig:
+        return DetectConfig(model=file, options={"config": where})
+
+    with pytest.raises(ModelError, match="`open` says: cannot open"):
+        open_detector(config("open"), 1)
+    for where, said in (("detect", "cannot detect"), ("detect-strange", "no std::exception"), ("many", "found 10001")):
+        with pytest.raises(FrameError, match=said):
+            open_detector(config(where), 1).detect(PIXELS)
+    with pytest.raises(ModelError, match="the plugin has no function `classify`"):
+        open_classifier(ClassifyConfig(model=file), 1)
+    past = compiled("throwing.cpp", folder / "past.so", "-DPAST_THE_WRAPPER")
+    with pytest.raises(FrameError, match="`detect` threw an exception: over the border"):
+        open_detector(DetectConfig(model=past), 1).detect(PIXELS)
+
+
+def test_a_missing_dependency_is_named(folder: Path) -> None:
+    (folder / "needed.c").write_text("int needed(void) { return 0; }")
+    needed = folder / "libneeded.so"
+    subprocess.run([str(CC), "-shared", "-fPIC", str(folder / "needed.c"), "-o", str(needed)], check=True)
+    file = compiled("good.c", folder / "needing.so", "-Wl,--no-as-needed", f"-L{folder}", "-lneeded")
+    needed.unlink()
+    with pytest.raises(ModelError, match=r"cannot be loaded: libneeded\.so: cannot open shared object file"):
+        open_detector(DetectConfig(model=file), 1)
+
+
+def test_files_that_are_no_libraries(folder: Path) -> None:
+    good = Path(compiled("good.c", folder / "whole.so")).read_bytes()
+    for name, content, said in (
+        ("text", b"int main() {}", "is not a shared library"),
+        ("empty", b"", "is not a shared library"),
+        ("third", good[: len(good) // 3], "truncated or damaged"),
+        ("headers", good[:200], "truncated or damaged"),
+    ):
+        file = folder / f"{name}.so"
+        file.write_bytes(content)
+        with pytest.raises(ModelError, match=said):
+            open_detector(DetectConfig(model=str(file)), 1)
+    with pytest.raises(ModelError, match=r"none\.so: there is no such file"):
+        open_detector(DetectConfig(model=str(folder / "none.so")), 1)
+    (folder / "directory.so").mkdir()
+    with pytest.raises(ModelError, match=r"directory\.so: is not a file"):
+        open_detector(DetectConfig(model=str(folder / "directory.so")), 1)

@@ -1,0 +1,103 @@
+"""The board: a row says what its worker does, and what it did when it died."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from harness import until
+
+from zpipe.board import BUSY, IDLE, ROWS, STARTING, Board, Heart
+
+WRITER = """
+import sys
+from pathlib import Path
+from zpipe.board import Heart
+heart = Heart(Path(sys.argv[1]), 5)
+heart.beat()
+heart.busy(2, 17)
+heart.idle()
+heart.busy(2, 18)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def board(tmp_path):
+    board = Board(tmp_path)
+    yield board
+    board.close()
+
+
+def test_a_row_follows_its_worker(board, tmp_path):
+    board.clear(3)
+    row = board.read(3)
+    assert (row.state, row.working, row.done, row.busy_ns, row.subscribers) == (STARTING, None, 0, 0, 0)
+    heart = Heart(tmp_path, 3)
+    heart.beat()
+    assert (board.read(3).state, board.read(3).working) == (IDLE, None)
+    heart.busy(1, 42)
+    row = board.read(3)
+    assert (row.state, row.working, row.done) == (BUSY, (1, 42), 0)
+    assert row.since_ns == row.beat_ns <= time.monotonic_ns()
+    took_ns = heart.idle()
+    row = board.read(3)
+    assert (row.state, row.working, row.done, row.busy_ns) == (IDLE, None, 1, took_ns)
+    heart.busy(1, 43)
+    took_ns += heart.idle()
+    assert (board.read(3).done, board.read(3).busy_ns) == (2, took_ns)
+    heart.subscribers(7)
+    heart.beat()
+    assert board.read(3).subscribers == 7
+    heart.close()
+
+
+def test_rows_do_not_touch_each_other(board, tmp_path):
+    for row in range(ROWS):
+        board.clear(row)
+    hearts = [Heart(tmp_path, row) for row in (0, 1, ROWS - 1)]
+    for stream, heart in enumerate(hearts):
+        heart.busy(stream, 2**63 - 1)
+    assert [board.read(row).working for row in (0, 1, 2, ROWS - 2, ROWS - 1)] == [
+        (0, 2**63 - 1), (1, 2**63 - 1), None, None, (2, 2**63 - 1)
+    ]  # fmt: skip
+    for heart in hearts:
+        heart.close()
+
+
+def test_a_row_outlives_its_writer_and_names_the_frame_to_blame(board, tmp_path):
+    board.clear(5)
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdin=subprocess.PIPE)
+    until(lambda: board.read(5).done == 1 and board.read(5).state == BUSY, what="the second frame")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    row = board.read(5)
+    assert (row.working, row.done) == ((2, 18), 1)
+    board.clear(5)
+    assert (board.read(5).working, board.read(5).done) == (None, 0)
+
+
+def test_silence_is_counted_from_the_last_beat_or_from_the_beginning_of_the_frame(board, tmp_path):
+    heart = Heart(tmp_path, 0)
+    heart.beat()
+    row = board.read(0)
+    assert row.silent_s(row.beat_ns + 2_500_000_000) == pytest.approx(2.5)
+    heart.busy(0, 1)
+    row = board.read(0)
+    assert row.silent_s(row.since_ns + 500_000_000) == pytest.approx(0.5)
+    heart.close()
+
+
+def test_the_file_is_private_and_really_there(board, tmp_path):
+    status = (tmp_path / "board").stat()
+    assert status.st_mode & 0o777 == 0o600
+    assert status.st_size == ROWS * 64
+    assert status.st_blocks * 512 >= status.st_size
+
+
+def test_a_worker_does_not_make_a_board(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Heart(tmp_path, 0)
+    assert os.listdir(tmp_path) == []
