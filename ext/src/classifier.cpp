@@ -89,7 +89,8 @@ class TensorClassifier final : public Classifier {
   public:
     TensorClassifier(std::unique_ptr<Model> model, const ClassifyOptions& options)
         : model_(std::move(model)), options_(options), input_(find_image_input(model_->info(), options.size)) {
-        model_->compile(input_shapes(model_->info(), input_, input_.any_batch ? -1 : 1));
+        most_per_run_ = settle_batch();
+        model_->compile(input_shapes(model_->info(), input_, most_per_run_ > 1 ? -1 : 1));
         settle_output();
         fill_side_inputs(*model_, input_);
         PixelRule rule;
@@ -103,9 +104,13 @@ class TensorClassifier final : public Classifier {
         ClassRows rows;
         rows.per_row = is_vector() ? 0 : options_.top_k;
         rows.columns = is_vector() ? classes_ : 0;
-        const size_t most = input_.any_batch ? static_cast<size_t>(options_.batch) : 1;
-        for (size_t first = 0; first < boxes.size(); first += most) {
-            const size_t count = std::min(most, boxes.size() - first);
+        for (size_t first = 0; first < boxes.size();) {
+            // A run of a new size costs tens of milliseconds once (shapes are settled anew): powers of two keep the
+            // number of sizes small.
+            size_t count = most_per_run_;
+            while (count > boxes.size() - first) {
+                count /= 2;
+            }
             float* to = model_->input(input_.index, input_.shape(static_cast<int64_t>(count)));
             for (size_t i = 0; i < count; ++i) {
                 const Region region =
@@ -114,6 +119,7 @@ class TensorClassifier final : public Classifier {
             }
             model_->run();
             append_rows(count, rows);
+            first += count;
         }
         return rows;
     }
@@ -129,12 +135,30 @@ class TensorClassifier final : public Classifier {
             {"size", std::to_string(input_.plan.width) + "x" + std::to_string(input_.plan.height)},
             {"color", color_name(rule.color)},
             {"fit", options_.crop == Crop::square ? "square, then letterboxed" : fit_name(rule.fit)},
-            {"batch", input_.any_batch ? "up to " + std::to_string(options_.batch) : "1 (fixed by the model)"},
+            {"batch", std::to_string(most_per_run_) + (input_.any_batch ? "" : " (fixed by the model)")},
         };
     }
 
   private:
     bool is_vector() const { return output_ == Output::value || output_ == Output::embedding; }
+
+    // How many crops one run takes at most, a power of two.
+    size_t settle_batch() const {
+        const std::string device = model_->info().device.substr(0, 3);
+        auto most = input_.any_batch ? static_cast<size_t>(options_.batch) : 1;
+        if (device == "CPU" || device == "cpu") {
+            // On CPUs a run is fastest while its tensors fit the core's second-level cache. Measured in ms per crop at
+            // 1, 4 and 32 crops a run: SqueezeNet at 224x224 5.3, 5.6, 6.1; MobileNet at 128x128 2.3, 2.2, 2.4, at
+            // 48x48 0.41, 0.20, 0.14.
+            constexpr size_t best_elements = 200'000;
+            most = std::clamp<size_t>(best_elements / input_.plan.elements(), 1, most);
+        }
+        size_t power = 1;
+        while (2 * power <= most) {
+            power *= 2;
+        }
+        return power;
+    }
 
     void settle_output() {
         const ModelInfo& info = model_->info();
@@ -212,6 +236,7 @@ class TensorClassifier final : public Classifier {
     std::unique_ptr<Model> model_;
     ClassifyOptions options_;
     ImageInput input_;
+    size_t most_per_run_ = 1;
     Output output_ = Output::logits;
     std::string why_;
     bool apply_sigmoid_ = false;

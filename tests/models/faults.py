@@ -24,6 +24,7 @@ HOWS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "hang": lambda: time.sleep(3600),
+    "nap": lambda: time.sleep(1),
 }
 
 
