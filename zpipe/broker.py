@@ -9,15 +9,12 @@ here waits for anything else, and what is periodic (progress, hung workers, the 
 """
 
 import logging
-import os
 import secrets
-import signal
-import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -29,25 +26,23 @@ from zpipe.board import Board
 from zpipe.config import Config, ModelConfig
 from zpipe.control import Control, Request
 from zpipe.errors import RunFailed, ZpipeError
-from zpipe.flow import Ledger
 from zpipe.frames import Store
 from zpipe.link import Links
+from zpipe.plan import make_groups, make_ledger, orders_of
 from zpipe.resume import open_results
 from zpipe.run_folder import RunFolder
+from zpipe.signals import Signals
 from zpipe.status import Meter, status_of
-from zpipe.supervisor import Death, Group, Supervisor, Worker
+from zpipe.supervisor import Death, Supervisor, Worker
 
 TICK_S = 0.2
 BALANCE_S = 2.0
-MOST_SLOTS = 4096
-"""Frames in flight at most with `in_flight: auto`; how many it is follows from the counts (flow.limit_for)."""
-
 JOIN_MS = 5
 STOP_S = 5.0
 """How long workers may take to end once they are asked to. They are idle then."""
 
 ENDING = ("lingering", "stopping", "done")
-"""The states after the last result. Before them: `starting`, `waiting` (for subscribers), `running`, perhaps `draining`."""
+"""The states after the last result. Before: `starting`, `waiting` (for subscribers), `running`, perhaps `draining`."""
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +66,15 @@ class Broker:
         self.totals: list[int | None] = [None for _ in config.ingest]
         self.skipped = [0 for _ in config.ingest]
         self._report = report
-        self._models = config_folder
+        self.models = config_folder
         self._joining: list[Worker] = []
         self._outgoing: defaultdict[int, list[wire.ToWorker]] = defaultdict(list)
         self._interrupts = 0
         self._failure: RunFailed | None = None
         self._deadline = float("inf")
-        self._subscribers: int | None = None
-        self._deaths: dict[tuple[int, int], str] = {}
+        self.subscribers: int | None = None
+        self.deaths: dict[tuple[int, int], str] = {}
+        self.under_way: set[tuple[int, int]] = set()
         # The name first: who does not get it must not touch the results file of who has it.
         self._folder = RunFolder(config.name)
         try:
@@ -99,9 +95,10 @@ class Broker:
         )
         self._board = Board(path)
         self.store = Store(path)
-        self.supervisor = Supervisor(path, self.links, self._board, self._orders)
-        self.stages = self._make_groups()
-        self.ledger = self._make_ledger(config)
+        self.supervisor = Supervisor(path, self.links, self._board, partial(orders_of, self))
+        self.stages, sources = make_groups(config)
+        self.supervisor.groups = [self.stages[-1], *self.stages[:-1], *sources]
+        self.ledger = make_ledger(config, sources, self._results)
         entries: list[ModelConfig] = [config.detect, *config.classifiers]
         # What a frame costs on another device is not seen in CPU time.
         automatic = [entry.count == "auto" and entry.device.upper() == "CPU" for entry in entries]
@@ -109,7 +106,7 @@ class Broker:
         self._next_balance = 0.0
         self.meter = Meter()
         self._poller = zmq.Poller()
-        self._wakeup = _SignalPipe()
+        self._wakeup = Signals()
         for item in (self.links.inbox, self._control.socket, self.supervisor.log_events, self._wakeup.fileno()):
             self._poller.register(item, zmq.POLLIN)
 
@@ -268,7 +265,7 @@ class Broker:
         except msgspec.DecodeError:  # what its workers died of, perhaps
             stream = str(self.config.ingest[frame.stream].stream)
             result = messages.Result(stream=stream, seq=frame.seq, name="", timestamp=time.time_ns())
-        reason = self._deaths.pop((frame.stream, frame.seq), "its worker died")
+        reason = self.deaths.pop((frame.stream, frame.seq), "its worker died")
         messages.fail(result, group.name, f"{frame.attempts} attempts: {reason}")
         frame.body = messages.pack(result)
         try:
@@ -290,20 +287,23 @@ class Broker:
         worker, working = death.worker, death.row.working
         if working is not None:
             tail = list(worker.process.tail)[-5:]
-            self._deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
+            self.deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
         if worker.group.role == "sink":
+            if working is not None:
+                self.under_way.add(working)
             if worker.ready:  # one that was not has not met all that its predecessor had
-                self._subscribers = death.row.subscribers
+                self.subscribers = death.row.subscribers
             if death.exit_code == 0 and self.state == "lingering":
                 self._stop_workers()
         self._perform(self.ledger.lost(worker.number, working))
         try:
             self.supervisor.bury(death, time.monotonic())
         except RunFailed as error:
-            if self.ledger.finished:  # all is published: what fails is only to let subscribers catch up
-                worker.group.wanted = 0
-            else:
+            worker.group.wanted = 0
+            if not self.ledger.finished:
                 self._fail(error)
+            elif worker.group.role == "sink":  # all is published: it was only to let subscribers catch up
+                self._stop_workers()
         if self.state != "stopping":
             self._keep_counts(time.monotonic())
 
@@ -311,6 +311,15 @@ class Broker:
         for worker in self.supervisor.reconcile(now):
             worker.retiring = True
             self._perform(self.ledger.retire(worker.number))
+
+    def _tune(self) -> None:
+        """Let workers hold as many frames as their speed calls for, and so many be in flight."""
+        models, depths = self.stages[:-1], []
+        for group in models:
+            busy_s, done = self.supervisor.time_of(group)
+            depths.append(flow.depth_for(busy_s / done) if done > balance.FIRST_FRAMES else flow.DEPTH)
+        limit = flow.limit_for([group.wanted for group in models], depths, len(self.ledger.streams))
+        self._perform(self.ledger.tune(depths, self.ledger.slots if self.config.frames.in_flight != "auto" else limit))
 
     def _keep_balance(self, now: float) -> None:
         """Give the stages with `count: auto` as many workers as their frames' cost calls for."""
@@ -322,28 +331,6 @@ class Broker:
             if count is not None and count != group.wanted:
                 log.info("stage.balanced stage=%s count=%d (was %d)", group.name, count, group.wanted)
                 group.wanted = count
-
-    def _orders(self, group: Group) -> list[str]:
-        """The arguments of a new worker of the group."""
-        match group.role:
-            case "ingest":
-                stream = self.ledger.streams[group.stage]
-                orders = [f"--start={stream.read + 1}"]
-                if self.ledger.condemned(group.stage):
-                    reason = self._deaths.get((group.stage, stream.suspect), "ingest died")
-                    orders += ["--condemned", str(stream.suspect), f"{stream.attempts - 1} attempts: {reason}"]
-                return orders
-            case "sink":
-                published = ",".join(str(stream.published) for stream in self.ledger.streams)
-                orders = [f"--run={self.run_id}", f"--published={published}"]
-                if self.publish:
-                    orders += ["--endpoints", self.publish, self.history]
-                return orders if self._subscribers is None else [*orders, f"--rejoin={self._subscribers}"]
-            case _:
-                entry = self.config.detect if group.role == "detect" else self.config.classifiers[group.stage - 1]
-                counts = [stage.wanted for stage in self.stages[:-1]]
-                threads = balance.threads(entry.threads, counts, balance.cores())
-                return [f"--threads={threads}", f"--models={self._models}", f"--cache={cache_folder()}"]
 
     # ---- stopping -----------------------------------------------------------------------------------------
 
@@ -361,8 +348,8 @@ class Broker:
             if group.role == "ingest":
                 group.wanted = 0
         sink = self.stages[-1].workers
-        if self._subscribers is None and sink and not sink[0].ready:
-            self._subscribers = 0  # the next one waits for no subscribers; this one might for ever
+        if self.subscribers is None and sink and not sink[0].ready:
+            self.subscribers = 0  # the next one waits for no subscribers; this one might for ever
             sink[0].hung = "drained while it waited for subscribers"
             self.supervisor.kill(sink[0].number)
         self._perform(self.ledger.drain())
@@ -417,7 +404,7 @@ class Broker:
         return status_of(self)
 
     def _scale(self, request: Request) -> Any:
-        if self.state in ("stopping", "done"):
+        if self.state in ENDING:
             raise ZpipeError("the pipeline is ending: there is nothing left to scale")
         groups = {group.name: group for group in self.stages[:-1]}
         for stage, count in request.counts.items():
@@ -435,90 +422,3 @@ class Broker:
         if self.state not in ("draining", *ENDING):
             self._drain()
         return self.state
-
-    # ---- making it ----------------------------------------------------------------------------------------
-
-    def _make_groups(self) -> list[Group]:
-        """The supervisor's groups; returns those of the stages, in chain order, then the sink's."""
-        config = self.config
-        models: list[tuple[str, str, ModelConfig]] = [("detect", "detect", config.detect)]
-        models += [("classify", entry.name, entry) for entry in config.classifiers]
-        counts = balance.first_counts([entry.count for _, _, entry in models], balance.cores())
-        stages = [
-            Group(role, name, number, count, entry.timeout_s)
-            for number, ((role, name, entry), count) in enumerate(zip(models, counts, strict=True))
-        ]
-        sink = Group("sink", "sink", len(stages), 1, config.sink.timeout_s, single=True)
-        self.supervisor.groups = [sink, *stages]
-        for number, source in enumerate(config.ingest):
-            name = f"ingest-{source.stream}"
-            self.supervisor.groups.append(Group("ingest", name, number, 1, source.timeout_s, single=True))
-        return [*stages, sink]
-
-    def _make_ledger(self, config: Config) -> Ledger:
-        models, streams = self.stages[:-1], len(config.ingest)
-        slots = config.frames.in_flight
-        ledger = Ledger(len(models), streams, MOST_SLOTS if isinstance(slots, str) else slots, config.max_attempts)
-        for number, entry in enumerate(config.ingest):
-            account = self._results.stream(str(entry.stream))
-            ledger.resume(number, account.seq, account.ok, account.failed, account.closed)
-            if account.closed:
-                next(g for g in self.supervisor.groups if g.role == "ingest" and g.stage == number).wanted = 0
-        return ledger
-
-    def _tune(self) -> None:
-        """Let workers hold as many frames as their speed calls for, and so many be in flight."""
-        models, depths = self.stages[:-1], []
-        for group in models:
-            busy_s, done = self.supervisor.time_of(group)
-            depths.append(flow.depth_for(busy_s / done) if done > balance.FIRST_FRAMES else flow.DEPTH)
-        limit = flow.limit_for([group.wanted for group in models], depths, len(self.ledger.streams))
-        self._perform(self.ledger.tune(depths, self.ledger.slots if self.config.frames.in_flight != "auto" else limit))
-
-
-class _SignalPipe:
-    """Signals as something to poll: a child has died, Ctrl-C, SIGTERM. Restores the handlers on leaving."""
-
-    SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self._ours, self._pythons = socket.socketpair()
-        for end in (self._ours, self._pythons):
-            end.setblocking(False)
-        self._before: dict[signal.Signals, Any] = {}
-        self._before_fd = -1
-
-    def fileno(self) -> int:
-        return self._ours.fileno()
-
-    def read(self) -> int:
-        """Take what has come; how many of it ask to end."""
-        try:
-            numbers = self._ours.recv(4096)
-        except BlockingIOError:
-            return 0
-        return sum(number != signal.SIGCHLD for number in numbers)
-
-    def __enter__(self) -> "_SignalPipe":
-        def handled(number: int, frame: FrameType | None) -> None:
-            pass  # the byte that Python writes to the pipe is what counts
-
-        self._before_fd = signal.set_wakeup_fd(self._pythons.fileno(), warn_on_full_buffer=False)
-        for number in self.SIGNALS:
-            self._before[number] = signal.signal(number, handled)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._before_fd)
-
-    def close(self) -> None:
-        self._ours.close()
-        self._pythons.close()
-
-
-def cache_folder() -> str:
-    """Where compiled models are kept from run to run; ZPIPE_CACHE sets another folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.environ.get("ZPIPE_CACHE") or os.path.join(base, "zpipe", "models")

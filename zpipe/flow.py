@@ -89,8 +89,8 @@ Action = Send | Condemn | Grant | Close | Dismiss
 class Stream:
     """The account of one stream. `read` counts accepted frames; `count` is their final number once it is known.
 
-    `closing` is the sink that was told to publish the end. `suspect` is the frame that an ingest was reading when it died
-    last, `attempts` those of this frame. (Not always the next one: what was read just before may not have been sent.)
+    `closing` is the sink that was told to publish the end. `suspect` is the frame that an ingest was reading when it
+    died last, `attempts` are its. (Not always the next one: what was read just before may not have been sent.)
     """
 
     read: int = 0

@@ -57,11 +57,19 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Audience:
-    """Who is subscribed. `behind` are the zpipe subscribers that have not said that they have everything."""
+    """Who is subscribed. `behind` are the zpipe subscribers that have not said that they have everything; `gone` are
+    those whose connection ended before they had: a cut is not told from a farewell, so they may be on their way back."""
 
     def __init__(self) -> None:
         self.subscribers = 0
         self.behind: set[bytes] = set()
+        self.gone: set[bytes] = set()
+        self._ours = 0
+
+    @property
+    def plain(self) -> int:
+        """Subscribers that are not zpipe's: what they miss, nobody fills in."""
+        return max(0, self.subscribers - self._ours)
 
     def heard(self, event: bytes) -> None:
         """Take an event of an XPUB socket: octet 0 is 1 for a subscription, 0 for its end; the topic follows."""
@@ -69,10 +77,23 @@ class Audience:
         if event[:1] not in (b"\x00", b"\x01"):  # what an XSUB peer sends upstream is no subscription
             return
         if topic.startswith(SUBSCRIBER):
-            subscriber = topic.removeprefix(SUBSCRIBER)
-            (self.behind.add if joined else self.behind.discard)(subscriber)
+            self._heard_of(topic.removeprefix(SUBSCRIBER), joined)
         elif topic.startswith(RESULTS) or RESULTS.startswith(topic):
             self.subscribers = max(0, self.subscribers + (1 if joined else -1))
+
+    def has_everything(self, subscriber: bytes) -> None:
+        """It says so: nobody waits for it."""
+        self.behind.discard(subscriber)
+        self.gone.discard(subscriber)
+
+    def _heard_of(self, subscriber: bytes, joined: bool) -> None:
+        self._ours = max(0, self._ours + (1 if joined else -1))
+        if joined:
+            self.behind.add(subscriber)
+            self.gone.discard(subscriber)
+        elif subscriber in self.behind:
+            self.behind.discard(subscriber)
+            self.gone.add(subscriber)
 
 
 def answer(data: bytes, run: str, streams: list[str], file: "ResultsFile", audience: Audience) -> bytes | None:
@@ -82,7 +103,7 @@ def answer(data: bytes, run: str, streams: list[str], file: "ResultsFile", audie
     except UNDECODABLE:
         return None
     if request.done:
-        audience.behind.discard(request.subscriber.encode())
+        audience.has_everything(request.subscriber.encode())
     states = [StreamState(name, file.stream(name).seq, file.stream(name).closed) for name in streams]
     lines = file.lines(request.stream, max(1, request.first)) if request.stream is not None else []
     return _encoder.encode(Reply(run, states, lines))

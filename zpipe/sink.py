@@ -1,15 +1,18 @@
 """The sink: puts each stream in order, logs it, publishes it, and serves what was published to who missed it.
 
 In this order for each result: log, publish, acknowledge. So a result that was acknowledged is in the file and was
-published; one that was not comes again after a crash, is found in the file, and is published once more but not logged
-again. A subscriber may see the number that was under way twice, never a gap.
+published; one that was not comes again after a crash and is found in the file. It is not logged again, and published
+again only if it was the one under way (the board knows; the broker hands it on). Published means that ZeroMQ's thread
+has given it to the kernel, which a plain subscriber makes us wait for: so it sees one number twice at most, and no gap.
 
 Two sockets: an XPUB (on the wire a PUB; it also tells who subscribes) for live results, and a ROUTER, the history,
 that answers from the results file: request `[stream, first]` and reply `[run, streams, lines]` as MessagePack.
 """
 
+import contextlib
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -19,21 +22,54 @@ from zpipe import history, messages, wire
 from zpipe.board import Heart
 from zpipe.config import Config
 from zpipe.endpoints import bind_pair
+from zpipe.errors import ZpipeError
 from zpipe.link import BEAT_MS, WorkerLink
 from zpipe.results_file import ResultsFile
 
 REJOIN_S = 3.0
-"""How long a restarted sink waits for the subscribers that its predecessor had: libzmq reconnects every 100 ms."""
+"""How long we wait for subscribers that were there to come back, those of a sink that died, or in the end those whose
+connection was cut: libzmq reconnects every 100 ms."""
 
 MOST_WAITING = 10_000
 """High-water mark of the publisher: results that wait for one slow subscriber before it misses some (and fetches
 them from the history). 10,000 results of 5 objects are about 10 MB."""
 
+LINGER_MS = 100
+
 log = logging.getLogger(__name__)
 
 
+class Echo:
+    """Tells when ZeroMQ's thread has done what it was asked to before: a message to ourselves through the same thread.
+
+    It does what it is asked in order, and takes the echo in a later round than it sent it in. About 0.1 ms.
+    """
+
+    def __init__(self, path: Path) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._mouth, self._ear = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+        self._ear.rcvtimeo = BEAT_MS
+        self._ear.bind(f"ipc://{path}")
+        self._mouth.connect(f"ipc://{path}")
+
+    def wait(self) -> None:
+        """Until what was sent before has left, as far as its receivers take it."""
+        self._mouth.send(b"")
+        with contextlib.suppress(zmq.Again):  # a second for a message to ourselves: the machine has other troubles
+            self._ear.recv()
+
+    def close(self) -> None:
+        """Close both ends; closing twice is harmless."""
+        self._mouth.close(linger=0)
+        self._ear.close(linger=0)
+
+
 class Sink:
-    """The sink's work. `published[stream]` is what the broker knows to be published; `endpoints` to publish on."""
+    """The sink's work. `published[stream]` is what the broker knows to be published; `endpoints` to publish on.
+
+    `under_way`: the (stream, seq) that sinks before this one died on; None if that is not known. `folder`: where a
+    socket of the sink's own may be.
+    """
 
     def __init__(
         self,
@@ -43,6 +79,8 @@ class Sink:
         run: str,
         published: list[int],
         endpoints: tuple[str, str | None],
+        under_way: Collection[tuple[int, int]] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._link = link
         self._heart = heart
@@ -54,6 +92,9 @@ class Sink:
         self._linger_s = config.sink.linger_s
         self._encoder = msgspec.json.Encoder()
         self._stopping = False
+        self._under_way = under_way
+        self._gone: dict[bytes, float] = {}
+        self._echo = Echo(folder / f"echo-{link.worker}") if folder is not None else None
         self.file = ResultsFile(Path(config.sink.results), fresh=False)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._xpub = context.socket(zmq.XPUB)
@@ -62,7 +103,11 @@ class Sink:
         self._history = context.socket(zmq.ROUTER)
         self._history.setsockopt(zmq.MAXMSGSIZE, history.MAX_REQUEST_BYTES)
         self._audience = history.Audience()
-        self.publish, self.history = bind_pair(self._xpub, self._history, *endpoints)
+        try:
+            self.publish, self.history = bind_pair(self._xpub, self._history, *endpoints)
+        except ZpipeError:
+            self.close()
+            raise
         self._poller = zmq.Poller()
         for socket in (link.inlet, self._xpub, self._history):
             self._poller.register(socket, zmq.POLLIN)
@@ -72,10 +117,10 @@ class Sink:
         while not self._stopping:
             self.turn(BEAT_MS)
         deadline = time.monotonic() + self._linger_s
-        while self._audience.behind and (left_s := deadline - time.monotonic()) > 0:
-            self.turn(min(BEAT_MS, int(left_s * 1000) + 1))
-        if self._audience.behind:
-            log.warning("sink.left subscribers=%d linger_s=%g", len(self._audience.behind), self._linger_s)
+        while (missing := self._missing()) and (left_s := deadline - time.monotonic()) > 0:
+            self.turn(min(LINGER_MS, int(left_s * 1000) + 1))
+        if missing:
+            log.warning("sink.left subscribers=%d linger_s=%g", missing, self._linger_s)
 
     def await_subscribers(self, count: int, timeout_s: float | None) -> None:
         """Turn until `count` subscribers are there (None: however long it takes)."""
@@ -96,6 +141,8 @@ class Sink:
 
     def close(self) -> None:
         """Close sockets and file. What was published leaves first, as far as subscribers take it."""
+        if self._echo is not None:
+            self._echo.close()
         self._xpub.close(linger=2000)
         self._history.close(linger=2000)
         self.file.close()
@@ -125,7 +172,9 @@ class Sink:
         seq = first
         while (work := waiting.pop(seq, None)) is not None:
             self._heart.busy(stream, seq)
-            self._publish(stream, seq, self._logged(stream, seq) or self._log(work))
+            line = self._logged(stream, seq)
+            if line is None or self._is_doubtful(stream, seq):
+                self._publish(stream, line or self._log(work))
             seq += 1
             self._heart.idle()
         self._next[stream] = seq
@@ -152,24 +201,33 @@ class Sink:
             return None
         return self.file.lines(self._streams[stream], seq, most=1)[0]
 
+    def _is_doubtful(self, stream: int, seq: int) -> bool:
+        """Whether a result that a sink before this one has logged may not have been published."""
+        return self._under_way is None or (stream, seq) in self._under_way
+
     def _end(self, close: wire.Close) -> wire.Closed:
         name = self._streams[close.stream]
-        account = self.file.stream(name)
-        if account.closed:
-            line = self.file.lines(name, account.seq + 1, most=1)[0]
-        else:
+        account, seq = self.file.stream(name), close.count + 1
+        self._heart.busy(close.stream, seq)
+        if not account.closed:
             eos = messages.Eos(
-                run=self._run, stream=name, seq=close.count + 1, ok=account.ok, failed=account.failed, dropped=0,
+                run=self._run, stream=name, seq=seq, ok=account.ok, failed=account.failed, dropped=0,
                 drained=close.drained,
             )  # fmt: skip
             line = self._encoder.encode(eos)
-            self.file.append(name, eos.seq, line, None)
-        self._publish(close.stream, close.count + 1, line)
+            self.file.append(name, seq, line, None)
+            self._publish(close.stream, line)
+        elif self._is_doubtful(close.stream, seq):
+            self._publish(close.stream, self.file.lines(name, seq, most=1)[0])
+        self._heart.beat()
         return wire.Closed(self._link.worker, close.stream)
 
-    def _publish(self, stream: int, seq: int, line: bytes) -> None:
+    def _publish(self, stream: int, line: bytes) -> None:
+        """Returns when the result is on its way to those who could not ask for it again."""
         self._xpub.send(self._topics[stream], zmq.SNDMORE)
         self._xpub.send(line)
+        if self._echo is not None and self._audience.plain:
+            self._echo.wait()
 
     # ---- subscribers --------------------------------------------------------------------------------------
 
@@ -177,6 +235,14 @@ class Sink:
         while int(self._xpub.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._audience.heard(self._xpub.recv())
         self._heart.subscribers(self._audience.subscribers)
+        self._missing()
+
+    def _missing(self) -> int:
+        """How many zpipe subscribers have not everything: those here, and those that may be on their way back."""
+        now, gone = time.monotonic(), self._audience.gone
+        self._gone = {name: self._gone.get(name, now) for name in gone}
+        gone -= {name for name, since in self._gone.items() if now - since > REJOIN_S}
+        return len(self._audience.behind) + len(gone)
 
     def _answer(self) -> None:
         """Answer one request; a request that is none is dropped."""

@@ -122,7 +122,9 @@ def serve_sink(options: argparse.Namespace, config: Config, link: WorkerLink, he
 
     # A restarted sink takes its predecessor's endpoints, whatever free ports those were.
     endpoints = tuple(options.endpoints) if options.endpoints else (config.sink.publish, config.sink.history)
-    sink = Sink(config, link, heart, options.run, [int(n) for n in options.published.split(",")], endpoints)
+    published = [int(number) for number in options.published.split(",")]
+    under_way = [(int(stream), int(seq)) for stream, _, seq in (p.partition(":") for p in options.under_way)]
+    sink = Sink(config, link, heart, options.run, published, endpoints, under_way, options.folder)
     link.send(wire.Bound(link.worker, sink.publish, sink.history))
     if options.rejoin is None:
         sink.await_subscribers(config.sink.wait_subscribers, None)
@@ -149,6 +151,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--condemned", nargs=2, help="number of a frame that must not be read, and why (ingest)")
     parser.add_argument("--run", default="", help="id of the run (sink)")
     parser.add_argument("--published", default="", help="results published per stream (sink)")
+    parser.add_argument("--under-way", nargs="*", default=[], help="STREAM:SEQ that sinks before it died on (sink)")
     parser.add_argument("--endpoints", nargs=2, help="publish and history endpoint (sink)")
     parser.add_argument("--rejoin", type=int, help="subscribers that the sink before this one had (sink)")
     return parser.parse_args(arguments)
@@ -173,4 +176,4 @@ def main(arguments: list[str]) -> int:
     finally:
         heart.close()
         link.close()
-        context.term()
+        context.destroy(linger=0)  # not `term`: it would wait for sockets that an error has left open
