@@ -9,6 +9,14 @@ DATA = Path(os.environ.get("ZPIPE_DATA") or Path(__file__).resolve().parents[2] 
 """Real models, images, videos and broken files beside the checkout; not part of it."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long ones out, unless `-m` speaks of them."""
+    if "nightly" not in config.getoption("markexpr"):
+        left_out = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of shared test data; the test is skipped where it is absent."""

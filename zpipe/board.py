@@ -6,8 +6,8 @@ A message could not say that; the last ones of a crashing process never leave it
 half a microsecond a frame and the broker nothing.
 
 A row is eight 64-bit words: state, stream, seq, since_ns (when it began this frame), beat_ns (its last sign of
-life), done (frames), busy_ns (time in work, all frames), subscribers (sink only). Times are CLOCK_MONOTONIC,
-which all processes of a machine share.
+life), done (frames), busy_ns (time in work, all frames), and in halves subscribers and behind (sink only). Times are
+CLOCK_MONOTONIC, which all processes of a machine share.
 """
 
 import mmap
@@ -22,10 +22,10 @@ ROWS = 1024
 
 STARTING, IDLE, BUSY = 0, 1, 2
 
-_ROW = struct.Struct("8Q")
+_ROW = struct.Struct("7Q2I")
 _WORK = struct.Struct("5Q")
 _DONE = struct.Struct("2Q")
-_WORD = struct.Struct("Q")
+_AUDIENCE = struct.Struct("2I")
 _now = time.monotonic_ns
 
 
@@ -40,6 +40,7 @@ class Row(NamedTuple):
     done: int
     busy_ns: int
     subscribers: int
+    behind: int
 
     @property
     def working(self) -> tuple[int, int] | None:
@@ -59,7 +60,7 @@ class Board:
 
     def clear(self, row: int) -> None:
         """Prepare a row for a worker that is being started."""
-        _ROW.pack_into(self._memory, row * _ROW.size, STARTING, 0, 0, 0, _now(), 0, 0, 0)
+        _ROW.pack_into(self._memory, row * _ROW.size, STARTING, 0, 0, 0, _now(), 0, 0, 0, 0)
 
     def read(self, row: int) -> Row:
         """The row as it stands; a row of a dead worker stands until it is cleared."""
@@ -99,9 +100,9 @@ class Heart:
         _WORK.pack_into(self._memory, self._at, IDLE, 0, 0, 0, now)
         return took_ns
 
-    def subscribers(self, count: int) -> None:
-        """How many subscribers the sink has."""
-        _WORD.pack_into(self._memory, self._at + 56, count)
+    def subscribers(self, plain: int, behind: int = 0) -> None:
+        """How many plain subscribers the sink has, and zpipe's that have not everything: for its successor."""
+        _AUDIENCE.pack_into(self._memory, self._at + 56, plain, behind)
 
     def close(self) -> None:
         """Unmap it."""

@@ -72,9 +72,9 @@ class Broker:
         self._interrupts = 0
         self._failure: RunFailed | None = None
         self._deadline = float("inf")
-        self.subscribers: int | None = None
+        self.subscribers: tuple[int, int] | None = None
         self.deaths: dict[tuple[int, int], str] = {}
-        self.under_way: set[tuple[int, int]] = set()
+        self.under_way: dict[int, int] = {}
         # The name first: who does not get it must not touch the results file of who has it.
         self._folder = RunFolder(config.name)
         try:
@@ -290,9 +290,9 @@ class Broker:
             self.deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
         if worker.group.role == "sink":
             if working is not None:
-                self.under_way.add(working)
+                self.under_way[working[0]] = working[1]  # it works in order: what was under way before has passed
             if worker.ready:  # one that was not has not met all that its predecessor had
-                self.subscribers = death.row.subscribers
+                self.subscribers = death.row.subscribers, death.row.behind
             if death.exit_code == 0 and self.state == "lingering":
                 self._stop_workers()
         self._perform(self.ledger.lost(worker.number, working))
@@ -349,7 +349,7 @@ class Broker:
                 group.wanted = 0
         sink = self.stages[-1].workers
         if self.subscribers is None and sink and not sink[0].ready:
-            self.subscribers = 0  # the next one waits for no subscribers; this one might for ever
+            self.subscribers = 0, 0  # the next one waits for no subscribers; this one might for ever
             sink[0].hung = "drained while it waited for subscribers"
             self.supervisor.kill(sink[0].number)
         self._perform(self.ledger.drain())

@@ -121,6 +121,34 @@ def check(config: str, pairs: tuple[str, ...], image: str | None, out: str | Non
 
 
 @main.command()
+@click.argument("config", type=click.Path(dir_okay=False))
+@set_option
+@click.option("--seconds", type=click.FloatRange(0.5), default=10, show_default=True, help="How long each run takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="Draw the report into this file (.png, .svg or .html).")
+@click.option("--bare", "bare_to", type=click.Path(dir_okay=False), hidden=True)
+def bench(
+    config: str, pairs: tuple[str, ...], seconds: float, as_json: bool, plot: str | None, bare_to: str | None
+) -> None:
+    """Measure a config on this machine: what a frame costs bare, what the pipeline reaches, which counts to take.
+
+    \b
+    Examples:
+      zpipe bench yard.yaml
+      zpipe bench yard.yaml --seconds 30 --plot yard.png
+      zpipe bench yard.yaml --json > yard.json
+    """
+    from zpipe.bench import command
+
+    if bare_to is not None:
+        command.bare(config, list(pairs), seconds, Path(bare_to))
+    elif plot is not None and Path(plot).suffix not in command.PLOTS:
+        raise click.UsageError(f"--plot {plot}: its name must end in one of {', '.join(command.PLOTS)}")
+    else:
+        command.run(config, list(pairs), seconds, as_json, None if plot is None else Path(plot))
+
+
+@main.command()
 @click.argument("endpoint", required=False)
 @click.option("--topic", "--stream", "stream", help="Only this stream (results/NAME or NAME).")
 @click.option("--from-start", is_flag=True, help="Begin with frame 1 of each stream, however late we come.")

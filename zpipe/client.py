@@ -107,9 +107,16 @@ class Subscription:
     def close(self) -> None:
         """Leave; closing twice is harmless."""
         if not self._context.closed:
+            if not self._done:  # a farewell: the sink need not wait for us to come back
+                self._tell(history.Request(self._id, done=True))
             self._live.close()
             self._history.close()
             self._context.term()
+
+    def __del__(self) -> None:
+        """Who breaks out of a loop over results leaves too."""
+        if hasattr(self, "_history"):
+            self.close()
 
     def __enter__(self) -> "Subscription":
         return self

@@ -5,6 +5,7 @@ a subscriber needs to know one endpoint only.
 """
 
 import errno
+import time
 
 import zmq
 
@@ -12,6 +13,10 @@ from zpipe.errors import ZpipeError
 
 TRIES = 50
 """How many pairs of free ports are tried: one is enough unless other programs take ports at the same moment."""
+
+PATIENCE_S = 2.0
+"""How long a given port may be taken before that is an error. A restarted sink must get its predecessor's; a free port is
+from the range that the kernel takes for outgoing connections too, and one of those may have it for a moment."""
 
 
 def history_of(publish: str) -> str:
@@ -27,11 +32,12 @@ def bind_pair(
 ) -> tuple[str, str]:
     """Bind both sockets; returns the endpoints to connect to. `*` as port takes a free one (and the next, free too)."""
     free_port = publish.startswith("tcp://") and publish.endswith(":*")
+    patience_s = 0.0 if free_port else PATIENCE_S
     for _ in range(TRIES):
-        bound = _bind(publisher, publish)
+        bound = _bind(publisher, publish, patience_s)
         wanted = history_at or history_of(bound)
         try:
-            return bound, _bind(history, wanted)
+            return bound, _bind(history, wanted, patience_s)
         except ZpipeError:
             if not free_port or history_at is not None:
                 raise
@@ -39,10 +45,22 @@ def bind_pair(
     raise ZpipeError(f"no two free ports, one after the other, for {publish}")
 
 
-def _bind(socket: "zmq.Socket[bytes]", endpoint: str) -> str:
+def _bind(socket: "zmq.Socket[bytes]", endpoint: str, patience_s: float) -> str:
+    deadline = time.monotonic() + patience_s
     try:
-        socket.bind(endpoint)
+        while not _bound(socket, endpoint, time.monotonic() >= deadline):
+            time.sleep(0.02)
     except zmq.ZMQError as error:
         hint = " (another program, or another pipeline, listens there)" if error.errno == errno.EADDRINUSE else ""
         raise ZpipeError(f"cannot bind {endpoint}: {error.strerror}{hint}") from None
     return bytes(socket.getsockopt(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
+
+
+def _bound(socket: "zmq.Socket[bytes]", endpoint: str, is_last_try: bool) -> bool:
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        if error.errno != errno.EADDRINUSE or is_last_try:
+            raise
+        return False
+    return True

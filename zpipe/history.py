@@ -58,12 +58,14 @@ _encoder = msgspec.msgpack.Encoder()
 
 class Audience:
     """Who is subscribed. `behind` are the zpipe subscribers that have not said that they have everything; `gone` are
-    those whose connection ended before they had: a cut is not told from a farewell, so they may be on their way back."""
+    those whose connection ended before they had: a cut is no farewell, so they may be on their way back. `expected`
+    were there before this audience was, under names that we do not know."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 0) -> None:
         self.subscribers = 0
         self.behind: set[bytes] = set()
-        self.gone: set[bytes] = set()
+        self.gone = {b"expected %d" % number for number in range(expected)}
+        self._expected = sorted(self.gone)
         self._ours = 0
 
     @property
@@ -90,7 +92,7 @@ class Audience:
         self._ours = max(0, self._ours + (1 if joined else -1))
         if joined:
             self.behind.add(subscriber)
-            self.gone.discard(subscriber)
+            self.gone.discard(subscriber if subscriber in self.gone or not self._expected else self._expected.pop())
         elif subscriber in self.behind:
             self.behind.discard(subscriber)
             self.gone.add(subscriber)

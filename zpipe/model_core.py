@@ -17,11 +17,11 @@ T = TypeVar("T")
 Triple = tuple[float, float, float]
 
 PRESETS: dict[str, tuple[Triple, Triple]] = {
-    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),  # torchvision's, times 255
-    "0..1": ((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
-    "-1..1": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "imagenet": ((123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375)),  # torchvision's, for 0..255
+    "0..1": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+    "-1..1": ((127.5, 127.5, 127.5), (1 / 127.5, 1 / 127.5, 1 / 127.5)),
 }
-"""`normalize`: mean and scale of gray levels, for RGB."""
+"""`normalize`: mean and scale of levels 0..255, for RGB: (level - mean) * scale."""
 
 
 class CoreDetector:
@@ -181,7 +181,7 @@ def triple(value: float | list[float] | None, key: str) -> Triple | None:
     if len(numbers) != 3:
         raise ModelError(f"{key}: one number or three, in the order of `color`; got {len(numbers)}")
     if key == "scale" and 0 in numbers:
-        raise ModelError("scale: pixels are divided by it, so 0 is not possible")
+        raise ModelError("scale: values are multiplied by it, so with 0 the model would see nothing")
     return numbers[0], numbers[1], numbers[2]
 
 

@@ -17,7 +17,7 @@ The class is made without arguments. All that it may have:
 
         def close(self) -> None:                                  # optional
 
-`image` is uint8 BGR (height, width, 3) and belongs to zpipe: it may be read until the call returns. `boxes`
+`image` is uint8 BGR (height, width, 3) and belongs to zpipe: it can be read, until the call returns. `boxes`
 is float32 (n, 4): x, y, w, h in pixels. What is returned is checked. An exception in `open` stops the run
 with its file and line; one in `detect` or `classify` makes that frame a failed result.
 """
@@ -36,6 +36,7 @@ from zpipe.errors import FrameError, ModelError, ZpipeError
 from zpipe.model import Classes, Detections, Floats, Pixels
 from zpipe.model_filters import thresholds
 from zpipe.model_labels import read_labels
+from zpipe.model_returned import class_arrays, clipped, detection_arrays
 
 if TYPE_CHECKING:
     from zpipe.config import ClassifyConfig, DetectConfig, ModelConfig
@@ -127,28 +128,17 @@ class PythonModel:
             raise ModelError(f"{self.name}: a model of a {verb} stage needs a method `{verb}`, this one has none")
         self._object = guarded(self._module, self.name, ModelError, kind)
         if hasattr(self._object, "open"):
-            guarded(
-                self._module,
-                f"{self.name}.open",
-                ModelError,
-                self._object.open,
-                dict(config.options),
-                threads,
-            )
+            options = dict(config.options)
+            guarded(self._module, f"{self.name}.open", ModelError, self._object.open, options, threads)
         own = [str(label) for label in getattr(self._object, "labels", ())]
         self.labels = own if config.labels is None else read_labels(config.labels)
 
-    def call(self, *arguments: object) -> Any:
+    def call(self, image: Pixels, *arguments: object) -> Any:
         """What the user's `detect` or `classify` returns."""
         if self._object is None:
             raise ModelError(f"{self.name}: the model is closed")
-        return guarded(
-            self._module,
-            f"{self.name}.{self._verb}",
-            FrameError,
-            getattr(self._object, self._verb),
-            *arguments,
-        )
+        verb = getattr(self._object, self._verb)
+        return guarded(self._module, f"{self.name}.{self._verb}", FrameError, verb, read_only(image), *arguments)
 
     def describe(self) -> dict[str, object]:
         """Where the class is from."""
@@ -169,6 +159,13 @@ class PythonModel:
         model, self._object = self._object, None
         if hasattr(model, "close"):
             guarded(self._module, f"{self.name}.close", ModelError, model.close)
+
+
+def read_only(image: Pixels) -> Pixels:
+    """The same pixels; they lie in memory that other stages read, too."""
+    view: Pixels = image.view()
+    view.flags.writeable = False
+    return view
 
 
 def imported(model: str, folder: str | None) -> tuple[ModuleType, Any]:
@@ -205,7 +202,7 @@ def told(error: BaseException) -> str:
 
 
 def where(error: BaseException, module: ModuleType | None) -> str:
-    """ "file:line: ", the innermost line of the user's own: in the module's folder, else whatever ran last.
+    """The file and line, as in "file:1: ", of the innermost code in the module's folder, else of whatever ran last.
 
     Nothing for errors that did not come from inside the call, like a method with other parameters.
     """
@@ -217,80 +214,3 @@ def where(error: BaseException, module: ModuleType | None) -> str:
     own = [frame for frame in frames if home is not None and frame.filename.startswith(home + os.sep)]
     last = (own or frames)[-1:]
     return f"{last[0].filename}:{last[0].lineno}: " if last else ""
-
-
-def detection_arrays(returned: Any) -> tuple[Floats, Floats, Any]:
-    """What a `detect` returned, as (n, 4), (n,), (n,); ValueError, to be read after "returned ", if not."""
-    if isinstance(returned, list):
-        rows = numbers(returned, "a list of (x, y, w, h, confidence, label_id)")
-        rows = rows.reshape(0, 6) if not returned else rows
-        if rows.ndim != 2 or rows.shape[1] != 6:
-            raise ValueError(f"rows of shape {rows.shape[1:]}, expected (x, y, w, h, confidence, label_id)")
-        boxes, confidences, label_ids = rows[:, :4], rows[:, 4], rows[:, 5]
-    elif isinstance(returned, tuple) and len(returned) == 3:
-        boxes = numbers(returned[0], "boxes")
-        confidences = numbers(returned[1], "confidences")
-        label_ids = numbers(returned[2], "label_ids")
-    else:
-        raise ValueError(f"{type(returned).__name__}, expected (boxes, confidences, label_ids) or a list of rows")
-    count = len(confidences) if confidences.ndim else -1
-    if boxes.size == 0 and count == 0:
-        boxes = boxes.reshape(0, 4)
-    if boxes.shape != (count, 4) or confidences.shape != (count,) or label_ids.shape != (count,):
-        raise ValueError(f"shapes {boxes.shape}, {confidences.shape}, {label_ids.shape}, expected (n, 4), (n,), (n,)")
-    return boxes.astype(np.float32), probabilities(confidences), whole(label_ids)
-
-
-def class_arrays(returned: Any, count: int) -> tuple[Any, Floats]:
-    """What a `classify` returned for `count` boxes, as two (n, k); ValueError if it is no such."""
-    if isinstance(returned, tuple) and len(returned) == 2:
-        label_ids = numbers(returned[0], "label_ids")
-        confidences = numbers(returned[1], "confidences")
-    elif isinstance(returned, list) and all(isinstance(row, list | tuple) for row in returned):
-        most = max((len(row) for row in returned), default=0)
-        # Rows may be of different lengths; what is missing comes last.
-        padded = [list(row) + [(-1, 0.0)] * (most - len(row)) for row in returned]
-        both = numbers(padded, "a list of (label_id, confidence) per box").reshape(len(returned), most, -1)
-        if both.size and both.shape[2] != 2:
-            raise ValueError(f"entries of {both.shape[2]} numbers, expected (label_id, confidence)")
-        both = both.reshape(len(returned), most, 2)
-        label_ids, confidences = both[:, :, 0], both[:, :, 1]
-    else:
-        raise ValueError(f"{type(returned).__name__}, expected (label_ids, confidences) or a list per box")
-    if label_ids.ndim != 2 or label_ids.shape != confidences.shape or len(label_ids) != count:
-        raise ValueError(f"shapes {label_ids.shape} and {confidences.shape}, expected ({count}, k) twice")
-    return whole(label_ids, -1), probabilities(confidences)
-
-
-def numbers(values: Any, what: str) -> Any:
-    """Finite numbers as an array of float64."""
-    try:
-        array = np.asarray(values, np.float64)
-    except (TypeError, ValueError) as problem:
-        raise ValueError(f"{what} that are no array of numbers: {problem}") from None
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what} with a value that is not a finite number")
-    return array
-
-
-def probabilities(values: Any) -> Floats:
-    """Confidences; ValueError beyond 0 to 1 by more than rounding."""
-    if values.size and (values.min() < -1e-6 or values.max() > 1 + 1e-6):
-        raise ValueError(f"confidences from {values.min():g} to {values.max():g}, expected 0 to 1")
-    clean: Floats = np.clip(values, 0, 1).astype(np.float32)
-    return clean
-
-
-def whole(values: Any, least: int = 0) -> Any:
-    """Label ids; ValueError if one is no whole number from `least`."""
-    if values.size and ((values != np.floor(values)).any() or values.min() < least or values.max() > 2**31 - 1):
-        raise ValueError("label_ids that are not whole numbers from 0")
-    return values.astype(np.int32)
-
-
-def clipped(boxes: Floats, width: int, height: int) -> Floats:
-    """Boxes x, y, w, h inside the image; width or height is 0 for those that are outside."""
-    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-    corners = np.clip(corners, 0, np.array([width, height, width, height], np.float32))
-    sizes = np.maximum(corners[:, 2:] - corners[:, :2], 0)
-    return np.concatenate([corners[:, :2], sizes], axis=1).astype(np.float32, copy=False)

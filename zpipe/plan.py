@@ -59,13 +59,15 @@ def orders_of(broker: "Broker", group: Group) -> list[str]:
         case "sink":
             streams = broker.ledger.streams
             published = ",".join(str(stream.published) for stream in streams)
-            broker.under_way = {(n, seq) for n, seq in broker.under_way if seq > streams[n].published}
+            under_way = [(n, seq) for n, seq in broker.under_way.items() if seq > streams[n].published]
             orders = [f"--run={broker.run_id}", f"--published={published}"]
-            if broker.under_way:
-                orders += ["--under-way", *(f"{stream}:{seq}" for stream, seq in sorted(broker.under_way))]
+            if under_way:
+                orders += ["--under-way", *(f"{stream}:{seq}" for stream, seq in under_way)]
             if broker.publish:
                 orders += ["--endpoints", broker.publish, broker.history]
-            return orders if broker.subscribers is None else [*orders, f"--rejoin={broker.subscribers}"]
+            if broker.subscribers is not None:
+                orders += ["--rejoin", *map(str, broker.subscribers)]
+            return orders
         case _:
             entry = broker.config.detect if group.role == "detect" else broker.config.classifiers[group.stage - 1]
             counts = [stage.wanted for stage in broker.stages[:-1]]

@@ -67,8 +67,8 @@ class Echo:
 class Sink:
     """The sink's work. `published[stream]` is what the broker knows to be published; `endpoints` to publish on.
 
-    `under_way`: the (stream, seq) that sinks before this one died on; None if that is not known. `folder`: where a
-    socket of the sink's own may be.
+    Of the sinks before this one, `under_way` are the (stream, seq) that they died on (None: not known), `behind` the
+    zpipe subscribers that had not everything. `folder`: where a socket of the sink's own may be.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Sink:
         endpoints: tuple[str, str | None],
         under_way: Collection[tuple[int, int]] | None = None,
         folder: Path | None = None,
+        behind: int = 0,
     ) -> None:
         self._link = link
         self._heart = heart
@@ -102,12 +103,13 @@ class Sink:
         self._xpub.set_hwm(MOST_WAITING)
         self._history = context.socket(zmq.ROUTER)
         self._history.setsockopt(zmq.MAXMSGSIZE, history.MAX_REQUEST_BYTES)
-        self._audience = history.Audience()
+        self._audience = history.Audience(behind)
         try:
             self.publish, self.history = bind_pair(self._xpub, self._history, *endpoints)
         except ZpipeError:
             self.close()
             raise
+        heart.subscribers(0, self._missing())
         self._poller = zmq.Poller()
         for socket in (link.inlet, self._xpub, self._history):
             self._poller.register(socket, zmq.POLLIN)
@@ -127,6 +129,14 @@ class Sink:
         deadline = time.monotonic() + (timeout_s if timeout_s is not None else float("inf"))
         while self._audience.subscribers < count and time.monotonic() < deadline and not self._stopping:
             self.turn(50)
+
+    def await_return(self, plain: int) -> None:
+        """Turn until so many plain subscribers are there, but not for ever; zpipe's fill in what they miss."""
+        deadline, seen = time.monotonic() + REJOIN_S, 0
+        # Seen twice: of zpipe's own, the subscription to results may be heard before the one that tells it.
+        while seen < 2 and plain and time.monotonic() < deadline and not self._stopping:
+            self.turn(50 if self._audience.plain < plain else 10)
+            seen = seen + 1 if self._audience.plain >= plain else 0
 
     def turn(self, timeout_ms: int) -> None:
         """Wait for something to do and do it: results first, one history request after each burst of them."""
@@ -234,8 +244,7 @@ class Sink:
     def _meet_subscribers(self) -> None:
         while int(self._xpub.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._audience.heard(self._xpub.recv())
-        self._heart.subscribers(self._audience.subscribers)
-        self._missing()
+        self._heart.subscribers(self._audience.plain, self._missing())
 
     def _missing(self) -> int:
         """How many zpipe subscribers have not everything: those here, and those that may be on their way back."""

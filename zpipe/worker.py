@@ -118,18 +118,19 @@ def serve_ingest(options: argparse.Namespace, config: Config, link: WorkerLink, 
 
 def serve_sink(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart) -> None:
     """Order, log and publish. Ready when as many subscribers are there as were asked for."""
-    from zpipe.sink import REJOIN_S, Sink
+    from zpipe.sink import Sink
 
     # A restarted sink takes its predecessor's endpoints, whatever free ports those were.
     endpoints = tuple(options.endpoints) if options.endpoints else (config.sink.publish, config.sink.history)
     published = [int(number) for number in options.published.split(",")]
     under_way = [(int(stream), int(seq)) for stream, _, seq in (p.partition(":") for p in options.under_way)]
-    sink = Sink(config, link, heart, options.run, published, endpoints, under_way, options.folder)
+    plain, behind = options.rejoin or (0, 0)
+    sink = Sink(config, link, heart, options.run, published, endpoints, under_way, options.folder, behind)
     link.send(wire.Bound(link.worker, sink.publish, sink.history))
     if options.rejoin is None:
         sink.await_subscribers(config.sink.wait_subscribers, None)
     else:
-        sink.await_subscribers(options.rejoin, REJOIN_S)
+        sink.await_return(plain)
     link.send(wire.Ready(link.worker))
     sink.run()
     sink.close()
@@ -153,7 +154,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--published", default="", help="results published per stream (sink)")
     parser.add_argument("--under-way", nargs="*", default=[], help="STREAM:SEQ that sinks before it died on (sink)")
     parser.add_argument("--endpoints", nargs=2, help="publish and history endpoint (sink)")
-    parser.add_argument("--rejoin", type=int, help="subscribers that the sink before this one had (sink)")
+    parser.add_argument("--rejoin", type=int, nargs=2, help="subscribers of the sink before it: plain, zpipe's (sink)")
     return parser.parse_args(arguments)
 
 

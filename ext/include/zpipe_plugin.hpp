@@ -70,8 +70,7 @@ template <typename Kind, typename Mine> std::unique_ptr<Kind> make() {
     }
 }
 
-template <typename MyDetector, typename MyClassifier>
-void* open(const zpipe_settings* settings, zpipe_error* error) {
+template <typename MyDetector, typename MyClassifier> void* open(const zpipe_settings* settings, zpipe_error* error) {
     return guarded(error, static_cast<void*>(nullptr), [&]() -> void* {
         auto model = std::make_unique<Model>();
         Stage* stage = nullptr;
@@ -97,8 +96,7 @@ inline const char* label(void* self, int32_t id) {
     return id >= 0 && static_cast<size_t>(id) < labels.size() ? labels[static_cast<size_t>(id)].c_str() : nullptr;
 }
 
-inline int32_t detect(void* self, const zpipe_image* image, zpipe_detection* found, int32_t room,
-                      zpipe_error* error) {
+inline int32_t detect(void* self, const zpipe_image* image, zpipe_detection* found, int32_t room, zpipe_error* error) {
     return guarded(error, int32_t{-1}, [&] {
         const auto list = static_cast<Model*>(self)->detector->detect(*image);
         // More than there is room for are not written, but counted: zpipe then tells of the limit.
@@ -125,7 +123,9 @@ inline int32_t classify(void* self, const zpipe_image* image, const zpipe_box* b
     });
 }
 
-inline void close(void* self) { delete static_cast<Model*>(self); }
+inline void close(void* self) {
+    delete static_cast<Model*>(self);
+}
 
 template <typename MyDetector, typename MyClassifier> const zpipe_plugin* entry(const char* name) {
     static const zpipe_plugin table{ZPIPE_PLUGIN_ABI,
@@ -141,8 +141,8 @@ template <typename MyDetector, typename MyClassifier> const zpipe_plugin* entry(
 } // namespace zpipe_plugin_cpp
 
 #define ZPIPE_PLUGIN(name, detector_class, classifier_class)                                                           \
-    extern "C" ZPIPE_PLUGIN_EXPORT const zpipe_plugin* zpipe_plugin_entry(void) {                                     \
-        return zpipe_plugin_cpp::entry<detector_class, classifier_class>(name);                                       \
+    extern "C" ZPIPE_PLUGIN_EXPORT const zpipe_plugin* zpipe_plugin_entry(void) {                                      \
+        return zpipe_plugin_cpp::entry<detector_class, classifier_class>(name);                                        \
     }
 
 #endif // ZPIPE_PLUGIN_HPP

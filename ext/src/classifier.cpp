@@ -105,12 +105,7 @@ class TensorClassifier final : public Classifier {
         rows.per_row = is_vector() ? 0 : options_.top_k;
         rows.columns = is_vector() ? classes_ : 0;
         for (size_t first = 0; first < boxes.size();) {
-            // A run of a new size costs tens of milliseconds once (shapes are settled anew): powers of two keep the
-            // number of sizes small.
-            size_t count = most_per_run_;
-            while (count > boxes.size() - first) {
-                count /= 2;
-            }
+            const size_t count = std::min(most_per_run_, boxes.size() - first);
             float* to = model_->input(input_.index, input_.shape(static_cast<int64_t>(count)));
             for (size_t i = 0; i < count; ++i) {
                 const Region region =
@@ -135,37 +130,33 @@ class TensorClassifier final : public Classifier {
             {"size", std::to_string(input_.plan.width) + "x" + std::to_string(input_.plan.height)},
             {"color", color_name(rule.color)},
             {"fit", options_.crop == Crop::square ? "square, then letterboxed" : fit_name(rule.fit)},
-            {"batch", std::to_string(most_per_run_) + (input_.any_batch ? "" : " (fixed by the model)")},
+            {"batch", (most_per_run_ > 1 ? "up to " : "") + std::to_string(most_per_run_) +
+                          (input_.any_batch ? "" : " (fixed by the model)")},
         };
     }
 
   private:
     bool is_vector() const { return output_ == Output::value || output_ == Output::embedding; }
 
-    // How many crops one run takes at most, a power of two.
+    // How many crops one run takes at most.
     size_t settle_batch() const {
-        const std::string device = model_->info().device.substr(0, 3);
-        auto most = input_.any_batch ? static_cast<size_t>(options_.batch) : 1;
-        if (device == "CPU" || device == "cpu") {
-            // On CPUs a run is fastest while its tensors fit the core's second-level cache. Measured in ms per crop at
-            // 1, 4 and 32 crops a run: SqueezeNet at 224x224 5.3, 5.6, 6.1; MobileNet at 128x128 2.3, 2.2, 2.4, at
-            // 48x48 0.41, 0.20, 0.14.
-            constexpr size_t best_elements = 200'000;
-            most = std::clamp<size_t>(best_elements / input_.plan.elements(), 1, most);
+        if (!input_.any_batch) {
+            return 1;
         }
-        size_t power = 1;
-        while (2 * power <= most) {
-            power *= 2;
+        if (options_.batch > 0) {
+            return static_cast<size_t>(options_.batch);
         }
-        return power;
+        constexpr size_t usual = 32;
+        return model_->info().batches_pay ? usual : 1;
     }
 
     void settle_output() {
         const ModelInfo& info = model_->info();
         const int64_t dimension = info.outputs.size() == 1 ? class_dimension(info.outputs[0].shape) : 0;
         if (dimension == 0) {
-            throw Error(Status::unsupported_model, info.file + ": a classifier has one output of shape (n, classes); "
-                                                               "this model has:\n" +
+            throw Error(Status::unsupported_model, info.file +
+                                                       ": a classifier has one output of shape (n, classes); "
+                                                       "this model has:\n" +
                                                        ports_text(info.outputs));
         }
         classes_ = static_cast<int>(dimension);
@@ -184,8 +175,9 @@ class TensorClassifier final : public Classifier {
             output_ = Output::logits;
             why_ = "the graph ends in " + last;
         } else {
-            throw Error(Status::unsupported_model, info.file + ": the graph does not say whether the output holds logits "
-                                                               "or probabilities; set `output`");
+            throw Error(Status::unsupported_model, info.file +
+                                                       ": the graph does not say whether the output holds logits "
+                                                       "or probabilities; set `output`");
         }
     }
 
@@ -194,8 +186,7 @@ class TensorClassifier final : public Classifier {
         const int64_t classes = class_dimension(tensor.shape);
         if (classes < 1 || tensor.shape[0] != static_cast<int64_t>(count)) {
             throw Error(Status::failed_inference, "a classifier given " + std::to_string(count) +
-                                                      " crops returned an output of shape " +
-                                                      shape_text(tensor.shape));
+                                                      " crops returned an output of shape " + shape_text(tensor.shape));
         }
         const auto total = static_cast<size_t>(classes) * count;
         if (!std::all_of(tensor.data, tensor.data + total, [](float v) { return std::isfinite(v); })) {
@@ -222,9 +213,8 @@ class TensorClassifier final : public Classifier {
         order_.resize(scores_.size());
         std::iota(order_.begin(), order_.end(), 0);
         const size_t k = std::min(order_.size(), static_cast<size_t>(options_.top_k));
-        std::partial_sort(order_.begin(), order_.begin() + k, order_.end(), [this](int a, int b) {
-            return scores_[a] != scores_[b] ? scores_[a] > scores_[b] : a < b;
-        });
+        std::partial_sort(order_.begin(), order_.begin() + k, order_.end(),
+                          [this](int a, int b) { return scores_[a] != scores_[b] ? scores_[a] > scores_[b] : a < b; });
         for (size_t i = 0; i < static_cast<size_t>(options_.top_k); ++i) {
             const bool named = i < k && scores_[order_[i]] >= options_.threshold;
             rows.label_ids.push_back(named ? order_[i] : -1);

@@ -40,7 +40,7 @@ struct ClassifyOptions {
     Output output = Output::automatic;
     int top_k = 1;
     float threshold = 0;
-    int batch = 32; // most crops in one run; on a CPU fewer where that is faster
+    int batch = 0; // most crops in one run; 0: what is fastest on the device
 };
 
 struct Box {
@@ -62,7 +62,7 @@ class Classifier {
   public:
     virtual ~Classifier() = default;
     virtual ClassRows classify(const Image& image, const std::vector<Box>& boxes) = 0;
-    virtual int classes() const = 0; // -1: unknown
+    virtual int classes() const = 0;                               // -1: unknown
     virtual std::vector<std::string> labels() const { return {}; } // where the model itself names them
     virtual const ModelInfo& info() const = 0;
     virtual Description describe() const = 0;

@@ -93,7 +93,7 @@ class TensorDetector final : public Detector {
     Description describe() const override {
         const PixelRule& rule = preprocessor_.rule();
         Description description{
-            {"format", format_.format->name},
+            {"format", format_.format->title()},
             {"why", format_.why},
             {"size", std::to_string(input_.plan.width) + "x" + std::to_string(input_.plan.height)},
             {"color", color_name(rule.color)},

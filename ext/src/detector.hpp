@@ -33,7 +33,7 @@ struct DetectOptions {
     float iou = 0.45f;
     size_t max_objects = 300;
     bool class_agnostic = false;
-    int names = -1; // number of known class names
+    int names = -1;  // number of known class names
     int columns = 1; // of tiles; with more than one tile the whole picture is looked at, too
     int rows = 1;
     float tile_overlap = 0.2f; // part of a tile's side
@@ -46,7 +46,7 @@ class Detector {
     // Boxes in image pixels, clipped, by falling confidence.
     virtual std::vector<Detection> detect(const Image& image) = 0;
     virtual void set_thresholds(Thresholds thresholds) = 0;
-    virtual int classes() const = 0; // -1: unknown
+    virtual int classes() const = 0;                               // -1: unknown
     virtual std::vector<std::string> labels() const { return {}; } // where the model itself names them
     virtual const ModelInfo& info() const = 0;
     virtual Description describe() const = 0;

@@ -1,7 +1,8 @@
 // Detector output formats: what a model's outputs mean.
 //
 // A format is one file in formats/ and one line in the table of formats.cpp. It says how to recognise itself, what the
-// model wants as input, and how its outputs become boxes.
+// model wants as input, and how its outputs become boxes. Nothing is guessed: where shapes allow two readings, metadata
+// and the graph decide, or the user is asked to name the format.
 #pragma once
 
 #include <memory>
@@ -28,15 +29,21 @@ class Decoder {
 };
 
 struct Format {
-    const char* name;
-    const char* summary; // the shape of its outputs, for lists in messages
+    const char* name;    // what `format` in the config says; several may share it
+    const char* variant; // which of them this is; empty if there is one
+    const char* outputs; // for messages
     PixelRule pixels;
     bool overlapping; // boxes still need non-maximum suppression
 
-    // Why the model is of this format; nothing if it is not. At most one format may claim a model.
+    // Could the outputs be of this format, by their shapes and names?
+    bool (*fits)(const ModelInfo& info, const ImageInput& input);
+    // Why they are, beyond doubt, where they fit; nothing if they may be something else. At most one format may claim a
+    // model.
     std::optional<std::string> (*recognise)(const ModelInfo& info, const ImageInput& input);
-    // Throws when the outputs do not fit after all (the user named the format).
+    // For a model that fits.
     std::unique_ptr<Decoder> (*open)(const ModelInfo& info, const ImageInput& input);
+
+    std::string title() const { return name + (*variant ? std::string(" (") + variant + ")" : ""); }
 };
 
 struct Recognised {

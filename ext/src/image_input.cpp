@@ -9,7 +9,9 @@ namespace zpipe {
 
 namespace {
 
-bool is_channels(int64_t n) { return n == 1 || n == 3; }
+bool is_channels(int64_t n) {
+    return n == 1 || n == 3;
+}
 
 // The picture's layout if this input can be one: rank 4 (batch first) or 3, with 1 or 3 channels.
 std::optional<ImageInput> as_image(const Port& port) {
@@ -43,8 +45,8 @@ std::optional<std::pair<int, int>> metadata_size(const ModelInfo& info) {
     const auto found = info.metadata.find("imgsz");
     int height = 0;
     int width = 0;
-    if (found == info.metadata.end() ||
-        std::sscanf(found->second.c_str(), " [ %d , %d ]", &height, &width) != 2 || height < 1 || width < 1) {
+    if (found == info.metadata.end() || std::sscanf(found->second.c_str(), " [ %d , %d ]", &height, &width) != 2 ||
+        height < 1 || width < 1) {
         return std::nullopt;
     }
     return std::make_pair(width, height);
@@ -64,10 +66,9 @@ void settle_size(const ModelInfo& info, ImageInput& input, const std::optional<s
         if (side == 0) {
             side = value;
         } else if (size && side != value) {
-            throw Error(Status::unsupported_model, info.file + ": input '" + port.name + "' " +
-                                                       shape_text(port.shape) + " has the fixed " + name + " " +
-                                                       std::to_string(side) + ", but `size` asks for " +
-                                                       std::to_string(value));
+            throw Error(Status::unsupported_model, info.file + ": input '" + port.name + "' " + shape_text(port.shape) +
+                                                       " has the fixed " + name + " " + std::to_string(side) +
+                                                       ", but `size` asks for " + std::to_string(value));
         }
     };
     if (wanted) {
@@ -83,8 +84,8 @@ Shape ImageInput::shape(int64_t pictures) const {
     if (batched) {
         shape.push_back(pictures);
     }
-    const Shape picture = plan.nhwc ? Shape{plan.height, plan.width, plan.channels}
-                                    : Shape{plan.channels, plan.height, plan.width};
+    const Shape picture =
+        plan.nhwc ? Shape{plan.height, plan.width, plan.channels} : Shape{plan.channels, plan.height, plan.width};
     shape.insert(shape.end(), picture.begin(), picture.end());
     return shape;
 }
@@ -105,8 +106,9 @@ ImageInput find_image_input(const ModelInfo& info, const std::optional<std::pair
     }
     if (!found) {
         throw Error(Status::unsupported_model,
-                    info.file + ": no input looks like a picture, expected a shape like (1, 3, height, width), "
-                                "(1, height, width, 3) or the same with 1 channel; found:\n" +
+                    info.file +
+                        ": no input looks like a picture, expected a shape like (1, 3, height, width), "
+                        "(1, height, width, 3) or the same with 1 channel; found:\n" +
                         ports_text(info.inputs));
     }
     settle_size(info, *found, size);

@@ -22,9 +22,8 @@ std::string ports_text(const std::vector<Port>& ports) {
 }
 
 size_t Tensor::elements() const {
-    return std::accumulate(shape.begin(), shape.end(), size_t{1}, [](size_t product, int64_t n) {
-        return product * static_cast<size_t>(n);
-    });
+    return std::accumulate(shape.begin(), shape.end(), size_t{1},
+                           [](size_t product, int64_t n) { return product * static_cast<size_t>(n); });
 }
 
 } // namespace zpipe

@@ -29,12 +29,13 @@ struct ModelInfo {
     std::string file;
     std::string runtime;
     std::string device;
-    std::string precision; // of the computation, once compiled
-    bool has_graph = false;
+    std::string precision;   // of the computation, once compiled
+    bool batches_pay = true; // several pictures in one run are faster than one after the other
     std::vector<Port> inputs;
     std::vector<Port> outputs;
     std::map<std::string, std::string> metadata; // what the exporter wrote into the file
-    int names = -1; // number of class names that are known, from the config or the metadata; tells similar formats apart
+    int names =
+        -1; // number of class names that are known, from the config or the metadata; tells similar formats apart
 };
 
 std::string ports_text(const std::vector<Port>& ports); // one line each, for error messages

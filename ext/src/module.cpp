@@ -40,8 +40,9 @@ py::tuple classify(Classifier& classifier, const py::array& array, const BoxArra
     return as_arrays(rows, boxes.size());
 }
 
-template <typename Enum> Enum pick(const std::string& what, const std::string& name,
-                                   std::initializer_list<std::pair<const char*, Enum>> choices) {
+template <typename Enum>
+Enum pick(const std::string& what, const std::string& name,
+          std::initializer_list<std::pair<const char*, Enum>> choices) {
     std::string known;
     for (const auto& [text, value] : choices) {
         if (name == text) {
@@ -57,7 +58,8 @@ using Triple = std::optional<std::array<float, 3>>;
 PixelOverrides pixel_overrides(const std::string& color, const Triple& mean, const Triple& scale) {
     PixelOverrides overrides;
     if (color != "auto") {
-        overrides.color = pick<Color>("color", color, {{"rgb", Color::rgb}, {"bgr", Color::bgr}, {"gray", Color::gray}});
+        overrides.color =
+            pick<Color>("color", color, {{"rgb", Color::rgb}, {"bgr", Color::bgr}, {"gray", Color::gray}});
     }
     overrides.mean = mean;
     overrides.scale = scale;
@@ -94,8 +96,7 @@ struct ModelHolder {
 std::unique_ptr<Detector> make_detector(ModelHolder& holder, const std::string& format,
                                         std::optional<std::pair<int, int>> size, const std::string& color,
                                         const Triple& mean, const Triple& scale, float iou, size_t max_objects,
-                                        bool class_agnostic, int names, std::pair<int, int> tiles,
-                                        float tile_overlap) {
+                                        bool class_agnostic, int names, std::pair<int, int> tiles, float tile_overlap) {
     DetectOptions options;
     options.format = format;
     options.size = size;
@@ -202,18 +203,13 @@ void translate(std::exception_ptr pointer, const py::object& type) {
     }
 }
 
-} // namespace
-
-} // namespace zpipe
-
-PYBIND11_MODULE(_core, m) {
-    using namespace zpipe;
-    m.doc() = "The C++ core of zpipe: pixels and numbers.";
-
+void add_errors(py::module_& m) {
     static py::handle core_error = py::exception<Error>(m, "CoreError", PyExc_RuntimeError).release();
     py::register_exception_translator(
         [](std::exception_ptr pointer) { translate(pointer, py::reinterpret_borrow<py::object>(core_error)); });
+}
 
+void add_models(py::module_& m) {
     py::class_<ModelHolder>(m, "Model").def_property_readonly("info", [](const ModelHolder& holder) {
         return as_info(holder.open().info());
     });
@@ -232,7 +228,9 @@ PYBIND11_MODULE(_core, m) {
         "python_model",
         [](const py::object& runner, const py::dict& info) { return ModelHolder{make_callback_model(runner, info)}; },
         py::arg("runner"), py::arg("info"));
+}
 
+void add_detectors(py::module_& m) {
     py::class_<Detector>(m, "Detector")
         .def(py::init(&make_detector), py::arg("model"), py::kw_only(), py::arg("format") = "auto",
              py::arg("size") = py::none(), py::arg("color") = "auto", py::arg("mean") = py::none(),
@@ -249,17 +247,6 @@ PYBIND11_MODULE(_core, m) {
         .def_property_readonly("classes", &Detector::classes)
         .def_property_readonly("labels", &Detector::labels)
         .def("describe", [](const Detector& self) { return as_dict(self.info(), self.describe()); });
-
-    py::class_<Classifier>(m, "Classifier")
-        .def(py::init(&make_classifier), py::arg("model"), py::kw_only(), py::arg("output") = "auto",
-             py::arg("size") = py::none(), py::arg("color") = "auto", py::arg("mean") = py::none(),
-             py::arg("scale") = py::none(), py::arg("resize") = "stretch", py::arg("margin") = 0.0f,
-             py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 32)
-        .def("classify", &classify, py::arg("image"), py::arg("boxes"))
-        .def_property_readonly("classes", &Classifier::classes)
-        .def_property_readonly("labels", &Classifier::labels)
-        .def("describe", [](const Classifier& self) { return as_dict(self.info(), self.describe()); });
-
     m.def(
         "open_plugin_detector",
         [](const std::string& file, const std::string& device, const std::string& config_path,
@@ -269,6 +256,18 @@ PYBIND11_MODULE(_core, m) {
         py::arg("file"), py::kw_only(), py::arg("device") = "CPU", py::arg("config_path") = "",
         py::arg("options") = "{}", py::arg("threads") = 1, py::arg("max_objects") = 300,
         py::call_guard<py::gil_scoped_release>());
+}
+
+void add_classifiers(py::module_& m) {
+    py::class_<Classifier>(m, "Classifier")
+        .def(py::init(&make_classifier), py::arg("model"), py::kw_only(), py::arg("output") = "auto",
+             py::arg("size") = py::none(), py::arg("color") = "auto", py::arg("mean") = py::none(),
+             py::arg("scale") = py::none(), py::arg("resize") = "stretch", py::arg("margin") = 0.0f,
+             py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 0)
+        .def("classify", &classify, py::arg("image"), py::arg("boxes"))
+        .def_property_readonly("classes", &Classifier::classes)
+        .def_property_readonly("labels", &Classifier::labels)
+        .def("describe", [](const Classifier& self) { return as_dict(self.info(), self.describe()); });
     m.def(
         "open_plugin_classifier",
         [](const std::string& file, const std::string& device, const std::string& config_path,
@@ -278,10 +277,25 @@ PYBIND11_MODULE(_core, m) {
         py::arg("file"), py::kw_only(), py::arg("device") = "CPU", py::arg("config_path") = "",
         py::arg("options") = "{}", py::arg("threads") = 1, py::arg("top_k") = 1, py::arg("threshold") = 0.0f,
         py::call_guard<py::gil_scoped_release>());
+}
 
+void add_parts(py::module_& m) {
     m.def("preprocess", &preprocess, py::arg("image"), py::kw_only(), py::arg("width"), py::arg("height"),
           py::arg("color") = "bgr", py::arg("fit") = "stretch", py::arg("mean") = py::none(),
           py::arg("scale") = py::none(), py::arg("layout") = "nchw", py::arg("region") = py::none());
-    m.def("suppress", &suppress_arrays, py::arg("boxes"), py::arg("confidences"), py::arg("label_ids"),
-          py::kw_only(), py::arg("iou"), py::arg("class_agnostic") = false, py::arg("limit") = 300);
+    m.def("suppress", &suppress_arrays, py::arg("boxes"), py::arg("confidences"), py::arg("label_ids"), py::kw_only(),
+          py::arg("iou"), py::arg("class_agnostic") = false, py::arg("limit") = 300);
+}
+
+} // namespace
+
+} // namespace zpipe
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "The C++ core of zpipe: pixels and numbers.";
+    zpipe::add_errors(m);
+    zpipe::add_models(m);
+    zpipe::add_detectors(m);
+    zpipe::add_classifiers(m);
+    zpipe::add_parts(m);
 }

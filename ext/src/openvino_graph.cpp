@@ -27,8 +27,8 @@ bool is_kind(const Node& node, std::initializer_list<const char*> kinds) {
 }
 
 bool ends_tail(const Node& node) {
-    return is_kind(node, {"Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData", "Constant",
-                          "Parameter"});
+    return is_kind(node,
+                   {"Convolution", "GroupConvolution", "MatMul", "ConvolutionBackpropData", "Constant", "Parameter"});
 }
 
 // An addition of a constant to a convolution or product: its bias, not arithmetic of a decoder.
@@ -121,7 +121,6 @@ template <typename Ports> std::vector<Port> read_ports(const Ports& ports) {
 } // namespace
 
 void describe_graph(const ov::Model& model, ModelInfo& info) {
-    info.has_graph = true;
     info.inputs = read_ports(model.inputs());
     info.outputs = read_ports(model.outputs());
     read_metadata(model, info.metadata);

@@ -93,6 +93,10 @@ class OpenVinoModel final : public Model {
         info_.file = file;
         info_.runtime = "openvino";
         info_.device = options.device;
+        // Measured on a CPU with 1 to 12 crops at random, in ms a crop: fixed at one crop a run SqueezeNet (224x224)
+        // takes 5.5, a face classifier (128x128) 2.5, a text classifier (48x192) 0.66; all crops of a picture in one
+        // run of open size 5.9, 3.3, 0.72. Larger tensors leave the cache, and each change of size costs.
+        info_.batches_pay = options.device.rfind("CPU", 0) != 0;
         model_ = read_file(core_, file);
         try {
             describe_graph(*model_, info_);

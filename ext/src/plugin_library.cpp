@@ -90,7 +90,7 @@ const zpipe_plugin* Plugin::find_table(void* library) const {
 }
 
 void Plugin::open(const PluginOptions& options, const char* stage) {
-    const zpipe_settings settings{sizeof(zpipe_settings),        options.threads, stage, options.device.c_str(),
+    const zpipe_settings settings{sizeof(zpipe_settings),      options.threads,        stage, options.device.c_str(),
                                   options.config_path.c_str(), options.options.c_str()};
     zpipe_error error{};
     model_ = guarded(Status::bad_plugin, "open", [&] { return table_->open(&settings, &error); });

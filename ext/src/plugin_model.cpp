@@ -45,7 +45,9 @@ class PackedImage {
     std::vector<uint8_t> copy_;
 };
 
-bool is_confidence(float value) { return value >= 0 && value <= 1; }
+bool is_confidence(float value) {
+    return value >= 0 && value <= 1;
+}
 
 class PluginDetector final : public Detector {
   public:
@@ -90,8 +92,8 @@ class PluginDetector final : public Detector {
   private:
     void add(const zpipe_detection& d, std::vector<Detection>& found) const {
         const zpipe_box& box = d.box;
-        if (!std::isfinite(box.x + box.y + box.w + box.h) || box.w < 0 || box.h < 0 ||
-            !is_confidence(d.confidence) || d.label_id < 0) {
+        if (!std::isfinite(box.x + box.y + box.w + box.h) || box.w < 0 || box.h < 0 || !is_confidence(d.confidence) ||
+            d.label_id < 0) {
             plugin_.fail("detect", "returned an object with x " + std::to_string(box.x) + ", y " +
                                        std::to_string(box.y) + ", w " + std::to_string(box.w) + ", h " +
                                        std::to_string(box.h) + ", confidence " + std::to_string(d.confidence) +
@@ -156,11 +158,12 @@ class PluginClassifier final : public Classifier {
         zpipe_class* end = std::find_if(row, row + top_k_, [](const zpipe_class& c) { return c.label_id < 0; });
         for (const zpipe_class* c = row; c < end; ++c) {
             if (!is_confidence(c->confidence)) {
-                plugin_.fail("classify", "returned the confidence " + std::to_string(c->confidence) +
-                                             ", expected 0 to 1");
+                plugin_.fail("classify",
+                             "returned the confidence " + std::to_string(c->confidence) + ", expected 0 to 1");
             }
         }
-        std::stable_sort(row, end, [](const zpipe_class& a, const zpipe_class& b) { return a.confidence > b.confidence; });
+        std::stable_sort(row, end,
+                         [](const zpipe_class& a, const zpipe_class& b) { return a.confidence > b.confidence; });
         for (int i = 0; i < top_k_; ++i) {
             const bool there = row + i < end;
             rows.label_ids.push_back(there && row[i].confidence >= threshold_ ? row[i].label_id : -1);

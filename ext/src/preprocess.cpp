@@ -8,7 +8,9 @@ namespace zpipe {
 namespace {
 
 // The tensor's channel that source channel c (B, G, R) goes to.
-int tensor_channel(Color color, int c) { return color == Color::rgb ? 2 - c : c; }
+int tensor_channel(Color color, int c) {
+    return color == Color::rgb ? 2 - c : c;
+}
 
 // Luminance weights of BT.601 for B, G, R, as in cv2.cvtColor(..., COLOR_BGR2GRAY).
 constexpr std::array<float, 3> luminance{0.114f, 0.587f, 0.299f};
@@ -35,15 +37,15 @@ Preprocessor::Preprocessor(const InputPlan& plan, const PixelRule& rule) : plan_
     for (int c = 0; c < 3; ++c) {
         // Gray has one mean and scale, the first.
         const int t = rule.color == Color::gray ? 0 : tensor_channel(rule.color, c);
-        affine_.factor[c] = 1.0f / rule.scale[t];
-        affine_.offset[c] = -rule.mean[t] / rule.scale[t];
-        padding_[t] = (rule.padding - rule.mean[t]) / rule.scale[t];
+        affine_.factor[c] = rule.scale[t];
+        affine_.offset[c] = -rule.mean[t] * rule.scale[t];
+        padding_[t] = (rule.padding - rule.mean[t]) * rule.scale[t];
     }
 }
 
-// The scaled size and its place. Sizes are rounded to the nearest (even) pixel, and the odd one of padding goes to the right
-// and bottom, as Ultralytics does it (YOLOX's demo cuts instead, which squeezes by up to one row); boxes
-// are mapped back by the one ratio.
+// The scaled size and its place. Sizes are rounded to the nearest (even) pixel, and the odd one of padding goes to the
+// right and bottom, as Ultralytics does it (YOLOX's demo cuts instead, which squeezes by up to one row); boxes are
+// mapped back by the one ratio.
 Placement Preprocessor::place(const Region& region, int& width, int& height) const {
     Placement placement;
     placement.origin_x = static_cast<float>(region.x);
@@ -55,8 +57,8 @@ Placement Preprocessor::place(const Region& region, int& width, int& height) con
         placement.scale_y = static_cast<float>(height) / region.height;
         return placement;
     }
-    const double ratio = std::min(static_cast<double>(plan_.width) / region.width,
-                                  static_cast<double>(plan_.height) / region.height);
+    const double ratio =
+        std::min(static_cast<double>(plan_.width) / region.width, static_cast<double>(plan_.height) / region.height);
     width = std::clamp(static_cast<int>(std::nearbyint(region.width * ratio)), 1, plan_.width);
     height = std::clamp(static_cast<int>(std::nearbyint(region.height * ratio)), 1, plan_.height);
     if (rule_.fit == Fit::letterbox_center) {

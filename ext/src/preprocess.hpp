@@ -20,7 +20,7 @@ enum class Fit {
 const char* color_name(Color color) noexcept;
 const char* fit_name(Fit fit) noexcept;
 
-// How a model wants its pixels: (level - mean) / scale, mean and scale in the order of `color`.
+// How a model wants its pixels: (level - mean) * scale, mean and scale in the order of `color`.
 struct PixelRule {
     Color color = Color::rgb;
     Fit fit = Fit::letterbox_center;

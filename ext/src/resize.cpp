@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define ZPIPE_AVX2 1
+#include "cpu.hpp"
+
+#ifdef ZPIPE_AVX2
 #include <immintrin.h>
 #endif
 
@@ -14,7 +15,9 @@ namespace {
 
 constexpr int one = 2048; // of the weights
 
-int16_t to_weight(float weight) { return static_cast<int16_t>(std::lrint(weight * static_cast<float>(one))); }
+int16_t to_weight(float weight) {
+    return static_cast<int16_t>(std::lrint(weight * static_cast<float>(one)));
+}
 
 // Sampling with half-pixel centres: output i lies at (i + 0.5) * from / to - 0.5 of the source. At the ends cv2 takes
 // the outermost column with full weight, but the outermost row twice with split weights; that shows in the last bit.
@@ -60,28 +63,26 @@ void resize_row_plain(const RowTask& task, const std::vector<Tap>& columns, int 
 #ifdef ZPIPE_AVX2
 // One output pixel of one source row as four words [B, G, R, 0]: the eight bytes at its offset hold both pixels that
 // it is made of.
-__attribute__((target("avx2,fma"))) inline __m128i blend_avx2(const uint8_t* row, int offset, int weights) {
+ZPIPE_AVX2 inline __m128i blend_avx2(const uint8_t* row, int offset, int weights) {
     const __m128i pairs = _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + offset));
     return _mm_srai_epi32(_mm_madd_epi16(_mm_shuffle_epi8(bytes, pairs), _mm_set1_epi32(weights)), 4);
 }
 
 // Two output pixels as [B, G, R, 0, B, G, R, 0].
-__attribute__((target("avx2,fma"))) inline __m128i two_pixels_avx2(const RowTask& task, const int* offsets,
-                                                                   const int* weights) {
-    const __m128i upper = _mm_packs_epi32(blend_avx2(task.upper, offsets[0], weights[0]),
-                                          blend_avx2(task.upper, offsets[1], weights[1]));
-    const __m128i lower = _mm_packs_epi32(blend_avx2(task.lower, offsets[0], weights[0]),
-                                          blend_avx2(task.lower, offsets[1], weights[1]));
+ZPIPE_AVX2 inline __m128i two_pixels_avx2(const RowTask& task, const int* offsets, const int* weights) {
+    const __m128i upper =
+        _mm_packs_epi32(blend_avx2(task.upper, offsets[0], weights[0]), blend_avx2(task.upper, offsets[1], weights[1]));
+    const __m128i lower =
+        _mm_packs_epi32(blend_avx2(task.lower, offsets[0], weights[0]), blend_avx2(task.lower, offsets[1], weights[1]));
     const __m128i sum = _mm_add_epi16(_mm_mulhi_epi16(upper, _mm_set1_epi16(static_cast<short>(task.upper_weight))),
                                       _mm_mulhi_epi16(lower, _mm_set1_epi16(static_cast<short>(task.lower_weight))));
     return _mm_srai_epi16(_mm_add_epi16(sum, _mm_set1_epi16(2)), 2);
 }
 
 // Four pixels at a time; returns how many columns were written.
-__attribute__((target("avx2,fma"))) int resize_row_avx2(const RowTask& task, const int* offsets, const int* weights,
-                                                        int count, const Affine& affine,
-                                                        const std::array<float*, 3>& planes) {
+ZPIPE_AVX2 int resize_row_avx2(const RowTask& task, const int* offsets, const int* weights, int count,
+                               const Affine& affine, const std::array<float*, 3>& planes) {
     const __m128i by_channel = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     int x = 0;
     for (; x + 4 <= count; x += 4) {
@@ -101,8 +102,6 @@ __attribute__((target("avx2,fma"))) int resize_row_avx2(const RowTask& task, con
     }
     return x;
 }
-
-const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
 
 } // namespace
@@ -159,7 +158,7 @@ void Resizer::row(int y, const Affine& affine, const std::array<float*, 3>& plan
     const RowTask task{upper, lower, tap.first_weight, tap.second_weight};
     int done = 0;
 #ifdef ZPIPE_AVX2
-    if (has_avx2) {
+    if (has_avx2()) {
         done = resize_row_avx2(task, offsets_.data(), weights_.data(), fast_columns_, affine, planes);
     }
 #endif

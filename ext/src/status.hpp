@@ -10,13 +10,13 @@
 namespace zpipe {
 
 enum class Status {
-    bad_argument,       // the caller's fault: wrong array, wrong option
-    unreadable_model,   // the file is missing, damaged or not a model
-    unsupported_model,  // a valid model whose inputs or outputs do not fit
-    unknown_format,     // no detector format, or more than one, fits the outputs
-    missing_device,     // the device or runtime is not there
-    failed_inference,   // the model was loaded but a run failed
-    bad_plugin,         // a shared library that is no (usable) plugin
+    bad_argument,      // the caller's fault: wrong array, wrong option
+    unreadable_model,  // the file is missing, damaged or not a model
+    unsupported_model, // a valid model whose inputs or outputs do not fit
+    unknown_format,    // no detector format, or more than one, fits the outputs
+    missing_device,    // the device or runtime is not there
+    failed_inference,  // the model was loaded but a run failed
+    bad_plugin,        // a shared library that is no (usable) plugin
     count_,
 };
 

@@ -1,5 +1,6 @@
 """Each process of a pipeline × each way to go: the results are those of the undisturbed run, and exit code 0."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -88,10 +89,8 @@ def test_continued_at_the_very_moment_of_its_timeout(
 
 
 def go_on(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
-    except ProcessLookupError:
-        pass
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -115,9 +114,7 @@ def test_killed_while_starting(role: str, frames: Path, calm: list[dict[str, Any
     assert pipeline.said().count("worker.lost") == 5
 
 
-@pytest.mark.parametrize(
-    ("at", "where"), [("log", "half"), ("log", "after"), ("publish", "after")], ids=["half a line", "logged", "published"]
-)
+@pytest.mark.parametrize(("at", "where"), [("log", "half"), ("log", "after"), ("publish", "after")])
 def test_the_sink_dies_between_its_steps(
     at: str, where: str, frames: Path, calm: list[dict[str, Any]], tmp_path: Path
 ) -> None:

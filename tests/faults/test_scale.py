@@ -104,10 +104,8 @@ def test_status_says_all(tmp_path: Path, frames: Path) -> None:
 
 
 def test_stop_drains(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
-    config = make_config(
-        tmp_path, frames, detect={"count": 1, "options": {"work_ms": 20}}, classify={"count": 1}, frames={"in_flight": 8}
-    )
-    pipeline = Pipeline(config)
+    detect = {"count": 1, "options": {"work_ms": 20}}
+    pipeline = Pipeline(make_config(tmp_path, frames, detect=detect, classify={"count": 1}, frames={"in_flight": 8}))
     pipeline.reaches(10)
     done = zpipe("stop", pipeline.name)
     assert (done.returncode, done.stdout) == (0, "draining\n")

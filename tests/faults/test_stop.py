@@ -95,6 +95,14 @@ def test_a_model_that_dies_as_it_is_loaded(tmp_path: Path, frames: Path) -> None
     assert "probe: about to die while it starts" in said
 
 
+def test_models_that_all_die_as_they_are_loaded(tmp_path: Path, frames: Path) -> None:
+    """The run ends though, when one stage gives up, the other has no living worker that could tell of its end."""
+    options = {"count": 1, "options": {"dies_at_start": True}}
+    pipeline = Pipeline(make_config(tmp_path, frames, detect=options, classify=options))
+    assert pipeline.wait(20) == 4
+    assert "cannot start: signal SIGSEGV" in pipeline.said()
+
+
 def test_a_model_that_raises_as_it_is_loaded(tmp_path: Path, frames: Path) -> None:
     config = slow_config(tmp_path, frames, classify={"count": 1, "options": {"raises_at_start": True}})
     pipeline = Pipeline(config)
@@ -128,7 +136,7 @@ def test_a_bad_config(tmp_path: Path, frames: Path) -> None:
 
 def test_too_few_slots_for_the_streams(tmp_path: Path, frames: Path) -> None:
     streams = [{"path": str(frames), "stream": name} for name in ("a", "b", "c")]
-    pipeline = Pipeline(make_config(tmp_path, frames, ingest=streams, **{"frames": {"in_flight": 2}}))
+    pipeline = Pipeline(make_config(tmp_path, frames, ingest=streams, frames={"in_flight": 2}))
     assert pipeline.wait(20) == 3
     assert "frames.in_flight: 2 is less than the 3 streams" in pipeline.said()
 
@@ -155,7 +163,7 @@ def test_a_port_that_is_taken(tmp_path: Path, frames: Path) -> None:
 
 
 def test_the_sink_is_killed_faster_than_it_can_start(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
-    """When all is published and only the sink is left, who kills it again and again does not keep the run from ending."""
+    """When all is published and only the sink is left, killing it again and again does not keep the run from ending."""
     import zmq
 
     config = make_config(tmp_path, frames, detect={"count": 1}, classify={"count": 1}, sink={"linger_s": 2})
@@ -178,5 +186,5 @@ def test_the_sink_is_killed_faster_than_it_can_start(tmp_path: Path, frames: Pat
 
 def test_logs_without_end_do_not_stop_a_worker(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     """A model that prints much, and without line ends: its pipe is read, and memory stays bounded."""
-    config = make_config(tmp_path, frames, detect={"count": 1, "options": {"chatter_bytes": 300_000}}, classify={"count": 1})
-    assert run(config) == calm
+    detect = {"count": 1, "options": {"chatter_bytes": 300_000}}
+    assert run(make_config(tmp_path, frames, detect=detect, classify={"count": 1})) == calm

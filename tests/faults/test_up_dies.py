@@ -107,9 +107,8 @@ def test_twenty_kills_each_resumed(tmp_path: Path, frames: Path, calm: list[dict
     seed = int(os.environ.get("UP_SEED", random.randrange(1 << 30)))
     print(f"UP_SEED={seed}")
     rng = random.Random(seed)
-    config = make_config(
-        tmp_path, frames, detect={"count": 1, "options": {"work_ms": 10}}, classify={"count": 1}, frames={"in_flight": 8}
-    )
+    detect = {"count": 1, "options": {"work_ms": 10}}
+    config = make_config(tmp_path, frames, detect=detect, classify={"count": 1}, frames={"in_flight": 8})
     progress = []
     for _ in range(20):
         pipeline = Pipeline(config, "--resume")

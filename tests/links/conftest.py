@@ -1,6 +1,7 @@
 """A broker and sinks for the tests of links, ended after each."""
 
 import pytest
+import zmq
 from fake_broker import FakeBroker, RunningSink
 
 
@@ -26,3 +27,12 @@ def start_sink(broker, tmp_path):
     for sink in started:
         if sink.alive:
             sink.crash()
+
+
+@pytest.fixture
+def dealer(broker):
+    """A socket to ask the history with."""
+    socket = broker.context.socket(zmq.DEALER)
+    socket.linger = 0
+    yield socket
+    socket.close()

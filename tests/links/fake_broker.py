@@ -13,7 +13,7 @@ import msgspec
 import zmq
 from harness import until
 
-from zpipe import messages, wire
+from zpipe import history, messages, wire
 from zpipe.board import Board, Heart
 from zpipe.config import Config, DetectConfig, IngestConfig, SinkConfig
 from zpipe.link import Links, WorkerLink
@@ -103,6 +103,8 @@ class RunningSink:
             self.error = error
             ready.set()
         finally:
+            if self.error is not None and self.sink is not None:
+                self.sink.close()
             if link is not None:
                 link.close()
             if heart is not None:
@@ -201,3 +203,10 @@ def plain_subscriber(endpoint: str, topic: bytes = b"results/") -> Iterator["zmq
     finally:
         socket.close(linger=0)
         context.term()
+
+
+def ask_history(socket: "zmq.Socket[bytes]", *request: Any) -> history.Reply:
+    """One question, and its reply."""
+    socket.send(history.ask(history.Request("me", *request)))
+    assert socket.poll(10_000), "the history does not answer"
+    return history.read_reply(socket.recv())

@@ -81,7 +81,7 @@ def publish(number, fault):
     """The sink hands a result to its subscribers."""
     from zpipe.sink import Sink
 
-    around(Sink, "_publish", lambda sink, stream, seq, *rest: seq, number, fault)
+    around(Sink, "_publish", lambda sink, stream, line: json.loads(line)["seq"], number, fault)
 
 
 def detect(number, fault):

@@ -3,7 +3,8 @@
 `Detect` finds one object per frame whose box follows from the picture's mean colour, so that results tell frames apart.
 `Classify` gives its class by the same. Options:
 
-work_ms, start_ms  computing time per frame, sleep while starting
+work_ms, nap_ms    computing time per frame, sleep per frame (as a model on another device)
+start_ms           sleep while starting
 objects            how many objects `Detect` finds, all the same (1)
 deadly             a picture that is purely red segfaults, green hangs, blue exits with code 7
 dies_at_start      segfault while starting: always (true), or if this file exists
@@ -23,6 +24,7 @@ class Probe:
 
     def open(self, options, threads):
         self.work_s = float(options.get("work_ms", 0)) / 1000
+        self.nap_s = float(options.get("nap_ms", 0)) / 1000
         self.deadly = bool(options.get("deadly", False))
         self.objects = int(options.get("objects", 1))
         self.chatter = "x" * int(options.get("chatter_bytes", 0))
@@ -45,6 +47,8 @@ class Probe:
             os._exit(7)
         if self.chatter:
             print(self.chatter, end="", flush=True)
+        if self.nap_s:
+            time.sleep(self.nap_s)
         until = time.perf_counter() + self.work_s
         while time.perf_counter() < until:
             pass

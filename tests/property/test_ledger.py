@@ -5,16 +5,27 @@ that with the actions that the ledger returns. Hypothesis chooses the events; in
 end of every stream, and each frame must have been published exactly once.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from zpipe.flow import DEPTH, MOST_DEPTH, Action, Close, Condemn, Dismiss, Grant, Ledger, Send
 
 Key = tuple[int, int]
+TRIED: Counter[str] = Counter()
+"""How much was tried: examples, events, and the deaths and lies among them."""
+
 PICKS = st.integers(0, 999)
 """Which of several: taken modulo their number, so that it shrinks towards the first."""
 
@@ -132,6 +143,7 @@ class World:
 
     def settled(self) -> None:
         """What must hold after every event."""
+        TRIED["events"] += 1
         ledger = self.ledger
         ledger.check()
         assert ledger.stale == self.stale
@@ -190,6 +202,7 @@ class World:
         assert self.readers[self._number].dismissed == (self.draining or self.counts[stream] is not None)
 
     def lose(self, number: int, working: Key | None = None) -> None:
+        TRIED["deaths"] += 1
         self.dead.append(number)
         if number in self.readers:
             reader = self.readers.pop(number)
@@ -304,6 +317,7 @@ class World:
 
     def nothing(self, actions: list[Action], stale: bool = True) -> None:
         """What was said is not true any more: it must change nothing."""
+        TRIED["lies"] += 1
         self.stale += stale
         assert actions == []
         self.settled()
@@ -408,6 +422,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def teardown(self):
         if self.world is not None:
+            TRIED["examples"] += 1
             self.world.drive()
 
     # ---- workers come and go -----------------------------------------------------------------------------
@@ -600,6 +615,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 def explore(examples: int, steps: int) -> None:
+    TRIED.clear()
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
@@ -609,6 +625,7 @@ def explore(examples: int, steps: int) -> None:
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
     )
+    print(*(f"{what}={count}" for what, count in TRIED.items()))
 
 
 def test_any_order_of_events_keeps_the_promises() -> None:

@@ -24,7 +24,7 @@ def histories(draw):
     """(stream, seq, kind) in an order in which a sink could write them; kind None: end of stream."""
     lengths = {stream: draw(st.integers(0, 150)) for stream in STREAMS}
     kinds = draw(st.lists(st.sampled_from(["ok", "failed"]), min_size=1, max_size=5))
-    left = {stream: 1 for stream in STREAMS}
+    left = dict.fromkeys(STREAMS, 1)
     found = []
     order = draw(st.lists(st.tuples(st.sampled_from(STREAMS), st.integers(1, 60)), max_size=20))
     for stream, count in order:

@@ -3,6 +3,7 @@
 The same holds for what else comes from outside: requests to the history and to a running pipeline, published lines.
 """
 
+import contextlib
 import os
 import random
 from collections import Counter
@@ -61,8 +62,7 @@ def outcome(data: bytes) -> str:
     for decode in (wire.decode_from_worker, wire.decode_to_worker):
         try:
             decoded = decode(data)
-        except WireError as error:
-            assert str(error)
+        except WireError:
             found.add("WireError")
         else:
             assert decode(wire.encode(decoded)) == decoded
@@ -108,10 +108,8 @@ def test_another_version_says_so(part: list[wire.Message], version: int) -> None
 @given(st.binary(max_size=300))
 def test_whatever_else_comes_from_outside_has_one_error_too(data: bytes) -> None:
     for decode in (messages.parse, messages.unpack, history.read_reply):
-        try:
+        with contextlib.suppress(msgspec.DecodeError):
             decode(data)
-        except msgspec.DecodeError as error:
-            assert str(error)
 
 
 # ---- a million inputs ----------------------------------------------------------------------------------------

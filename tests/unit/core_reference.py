@@ -27,7 +27,7 @@ marks = [
 ]
 
 
-def session(name: str) -> ort.InferenceSession:
+def session(name: str | Path) -> ort.InferenceSession:
     """A model of the shared data in onnxruntime."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 2

@@ -95,10 +95,10 @@ def test_a_region_is_resized_as_if_it_were_alone() -> None:
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
 def test_colour_order_and_normalisation(color: str, layout: str) -> None:
     pixels = noise(50, 40)
-    mean, scale = (1.0, 20.0, 30.0), (2.0, 5.0, 10.0)
+    mean, scale = (1.0, 20.0, 30.0), (0.5, 0.2, 0.1)
     found, _ = _core.preprocess(pixels, width=20, height=25, color=color, mean=mean, scale=scale, layout=layout)
     levels = cv2.resize(pixels, (20, 25))[:, :, :: -1 if color == "rgb" else 1].astype(np.float32)
-    wanted = (levels - np.array(mean, np.float32)) / np.array(scale, np.float32)
+    wanted = (levels - np.array(mean, np.float32)) * np.array(scale, np.float32)
     found = found if layout == "nhwc" else found.transpose(1, 2, 0)
     assert np.abs(found - wanted).max() < 0.51
 
@@ -125,7 +125,7 @@ def test_centred_letterbox(layout: str) -> None:
 
 def test_corner_letterbox_pads_with_the_normalised_gray() -> None:
     pixels = noise(300, 100)
-    found, place = _core.preprocess(pixels, width=64, height=96, fit="letterbox_corner", scale=(2, 2, 2))
+    found, place = _core.preprocess(pixels, width=64, height=96, fit="letterbox_corner", scale=(0.5, 0.5, 0.5))
     wanted = np.full((3, 96, 64), 57, np.float32)
     wanted[:, :, :32] = planes(cv2.resize(pixels, (32, 96))) / 2
     assert np.abs(found - wanted).max() <= 0.5

@@ -15,7 +15,8 @@ KINDS = {
 
 
 def test_the_drawing_shows_them_all_and_their_exit_codes():
-    drawn = dict(re.findall(r"[├└]── (\w+) .*?(?:exit code (\d)|a `failed` result|counted and dropped)\n", errors.__doc__))
+    line = r"[├└]── (\w+) .*?(?:exit code (\d)|a `failed` result|counted and dropped)\n"
+    drawn = dict(re.findall(line, errors.__doc__))
     assert drawn.keys() == KINDS.keys() - {"ZpipeError"}
     for name, code in drawn.items():
         assert KINDS[name].__base__ is ZpipeError

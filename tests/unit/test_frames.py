@@ -188,7 +188,8 @@ def test_a_frame_without_room_is_a_frame_error(tmp_path):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
 def test_a_full_tmpfs_is_a_frame_error(tmp_path):
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path], stderr=subprocess.DEVNULL).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path]
+    if subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("this container may not mount")
     try:
         store = Store(tmp_path)

@@ -181,7 +181,7 @@ LEAST = {
 def test_everything_in_the_schema_is_described() -> None:
     def walk(schema: dict, at: str) -> None:
         for name, field in schema.get("properties", {}).items():
-            if isinstance(field, dict) and "const" not in field or name == "drained":
+            if (isinstance(field, dict) and "const" not in field) or name == "drained":
                 assert "description" in field or "$ref" in field, f"{at}.{name}"
                 walk(field, f"{at}.{name}")
 
@@ -196,7 +196,7 @@ def test_stream_names_are_those_of_the_config() -> None:
 
 
 def test_the_design_s_example_is_a_result() -> None:
-    line = """{"schema": 1, "type": "frame", "run": "x", "stream": "yard", "seq": 17, "name": "img17.jpg", "status": "ok",
+    line = """{"schema": 1, "type": "frame", "run": "x", "stream": "yard", "seq": 17, "name": "i.jpg", "status": "ok",
      "timestamp": 1766480000123456789, "resolution": {"width": 1920, "height": 1080},
      "objects": [{"x": 12.0, "y": 40.5, "w": 88.1, "h": 190.0,
                   "detection": {"label": "person", "label_id": 0, "confidence": 0.91},

@@ -97,6 +97,7 @@ def test_nothing_found(tmp_path: Path, module: str, nothing: str) -> None:
         ("[(1, 2, 3, 4, 1.5, 0)]", "confidences from 1.5 to 1.5"),
         ("[(1, 2, 3, 4, 0.5, -2)]", "whole numbers"),
         ("[(1, 2, 3, 4, 0.5, 0.5)]", "whole numbers"),
+        ("[(1, 2, -3, 4, 0.5, 0)]", "negative width"),
         ("[(1, 2, 3, 'x', 0.5, 0)]", "no array of numbers"),
         ("[(1, 2, 3, 4, 0.5, 0), (1, 2)]", "no array of numbers"),
         ("(np.ones((2, 4)), np.ones(3), np.ones(2))", r"shapes \(2, 4\), \(3,\), \(2,\)"),
@@ -117,6 +118,16 @@ def test_classes_as_lists_of_any_length(tmp_path: Path, module: str) -> None:
     assert (found.label_ids.dtype, found.confidences.dtype) == (np.int32, np.float32)
 
 
+def test_lists_that_are_all_empty(tmp_path: Path, module: str) -> None:
+    found = classifier(tmp_path, module, returning("[[], []]"), top_k=2).classify(PIXELS, np.zeros((2, 4), np.float32))
+    assert found.label_ids.tolist() == [[-1, -1]] * 2
+
+
+def test_the_picture_is_read_only(tmp_path: Path, module: str) -> None:
+    with pytest.raises(FrameError, match="read-only"):
+        detector(tmp_path, module, returning("image.fill(0)")).detect(PIXELS)
+
+
 def test_classes_as_arrays(tmp_path: Path, module: str) -> None:
     text = returning("(np.array([[0, 1]]), np.array([[0.2, 0.7]]))")
     found = classifier(tmp_path, module, text, top_k=1).classify(PIXELS, np.zeros((1, 4), np.float32))
@@ -132,7 +143,8 @@ def test_no_boxes_are_no_call(tmp_path: Path, module: str) -> None:
     ("value", "said"),
     [
         ("[[(0, 0.5)]]", r"shapes \(1, 1\) and \(1, 1\), expected \(2, k\) twice"),
-        ("[[(0,)], [(0,)]]", "entries of 1 numbers"),
+        ("[[(0,)], [(0,)]]", r"entries of shape \(1,\)"),
+        ("[[0.5], [0.5]]", r"entries of shape \(\)"),
         ("[0.5, 0.5]", "list, expected"),
         ("{}", "dict, expected"),
         ("(np.zeros((2, 1)), np.full((2, 1), np.inf))", "not a finite number"),

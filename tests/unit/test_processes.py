@@ -42,6 +42,20 @@ def all_processes(monkeypatch: pytest.MonkeyPatch):
     made.close()
 
 
+def all_lines(all_processes: Processes) -> list[str]:
+    """What the only process writes until its end."""
+    seen: list[str] = []
+    found: list[tuple[Process, int, list[str]]] = []
+
+    def ended() -> bool:
+        seen.extend(line for _, line in all_processes.read_logs())
+        found.extend(all_processes.reap())
+        return bool(found)
+
+    until(ended, what="an end")
+    return [*seen, *found[0][2]]
+
+
 def reaped(all_processes: Processes) -> tuple[Process, int, list[str]]:
     found = []
     until(lambda: found.extend(all_processes.reap()) or found, what="an end")
@@ -66,7 +80,8 @@ def test_a_signal_is_a_negative_exit_code(all_processes: Processes) -> None:
 
 
 def test_last_words_without_a_line_end_are_words(all_processes: Processes) -> None:
-    all_processes.start("detect-0", ["sys.stderr.write('terminate called'); sys.stderr.flush(); __import__('os').abort()"])
+    code = "import os; sys.stderr.write('terminate called'); sys.stderr.flush(); os.abort()"
+    all_processes.start("detect-0", [code])
     _, exit_code, lines = reaped(all_processes)
     assert (exit_code, lines) == (-signal.SIGABRT, ["terminate called"])
 
@@ -74,16 +89,11 @@ def test_last_words_without_a_line_end_are_words(all_processes: Processes) -> No
 def test_all_that_the_dead_have_left_is_read(all_processes: Processes) -> None:
     """More than one read gives; the pipe holds 64 KiB, so it is read while the process writes."""
     all_processes.start("detect-0", ["print('x' * 50_000); print(); print('y' * 50_000); print('the end')"])
-    seen: list[str] = []
-    found: list[tuple[Process, int, list[str]]] = []
-    until(
-        lambda: seen.extend(line for _, line in all_processes.read_logs()) or found.extend(all_processes.reap()) or found
-    )
-    assert [*seen, *found[0][2]] == ["x" * 50_000, "y" * 50_000, "the end"]
+    assert all_lines(all_processes) == ["x" * 50_000, "y" * 50_000, "the end"]
 
 
 def test_log_lines_arrive_as_they_are_written(all_processes: Processes) -> None:
-    code = "print('one'); print('two', end=' ', flush=True); sys.stdin.read(); print('half'); import time; time.sleep(60)"
+    code = "import time; print('one'); print('two', end=' ', flush=True); print('half', flush=True); time.sleep(60)"
     all_processes.start("detect-0", [code])
     seen: list[tuple[str, str]] = []
     until(lambda: seen.extend((p.name, line) for p, line in all_processes.read_logs()) or len(seen) == 2)
@@ -99,12 +109,7 @@ def test_logs_of_a_process_that_closed_them_are_not_asked_again(all_processes: P
 def test_what_is_no_text_and_what_has_no_line_end_does_no_harm(all_processes: Processes) -> None:
     code = "sys.stdout.buffer.write(b'\\xff\\xfe bytes\\r\\n' + b'z' * 200_000 + b'\\n'); sys.stdout.flush()"
     all_processes.start("detect-0", [code])
-    seen: list[str] = []
-    found: list[tuple[Process, int, list[str]]] = []
-    until(
-        lambda: seen.extend(line for _, line in all_processes.read_logs()) or found.extend(all_processes.reap()) or found
-    )
-    seen += found[0][2]
+    seen = all_lines(all_processes)
     assert seen[0] == "\ufffd\ufffd bytes"
     assert "".join(seen[1:]) == "z" * 200_000
     assert max(map(len, seen)) <= 3 << 16, "a line without an end fills our memory"
@@ -145,7 +150,8 @@ CHILD = "import os, time; from zpipe.processes import die_with_parent; die_with_
 
 def test_a_worker_dies_with_its_parent() -> None:
     child = CHILD.format("os.getppid()") + "time.sleep(60)"
-    code = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}]); print(p.pid, flush=True); p.wait()"
+    start = f"p = subprocess.Popen([sys.executable, '-c', {child!r}])"
+    code = f"import subprocess, sys; {start}; print(p.pid, flush=True); p.wait()"
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     lines = {parent.stdout.readline().strip(), parent.stdout.readline().strip()}

@@ -30,22 +30,16 @@ class DetectionOutput final : public Decoder {
     InputPlan plan_;
 };
 
-bool shape_fits(const ModelInfo& info) {
+bool fits(const ModelInfo& info, const ImageInput&) {
     const Shape& s = info.outputs[0].shape;
     return info.outputs.size() == 1 && s.size() == 4 && may_be(s[0], 1) && may_be(s[1], 1) && s[3] == 7;
 }
 
-std::optional<std::string> recognise(const ModelInfo& info, const ImageInput&) {
-    if (!shape_fits(info)) {
-        return std::nullopt;
-    }
+std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
     return "one output (1, 1, N, 7)";
 }
 
-std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
-    if (!shape_fits(info)) {
-        does_not_fit(info, "detection_output", "one output (1, 1, N, 7)");
-    }
+std::unique_ptr<Decoder> open(const ModelInfo&, const ImageInput& input) {
     return std::make_unique<DetectionOutput>(input.plan);
 }
 
@@ -58,7 +52,8 @@ PixelRule pixels() {
 
 } // namespace
 
-const Format detection_output{"detection_output", "(1, 1, N, 7): image, label, confidence, box as parts of the input",
-                              pixels(), false, recognise, open};
+const Format detection_output{
+    "detection-output", "",  "(1, 1, N, 7): image, label, confidence, box as parts of the input", pixels(), false, fits,
+    recognise,          open};
 
 } // namespace zpipe::formats

@@ -52,8 +52,7 @@ class Distributions {
 
 class PerLevel final : public Decoder {
   public:
-    PerLevel(const Distributions& rule, std::vector<LevelOutputs> levels)
-        : rule_(rule), levels_(std::move(levels)) {}
+    PerLevel(const Distributions& rule, std::vector<LevelOutputs> levels) : rule_(rule), levels_(std::move(levels)) {}
 
     void decode(const std::vector<Tensor>& outputs, const Thresholds& thresholds,
                 std::vector<Detection>& found) const override {
@@ -108,44 +107,40 @@ int64_t score_columns(const ModelInfo& info) {
 
 std::vector<LevelOutputs> match(const ModelInfo& info, const ImageInput& input, std::initializer_list<int> strides) {
     const int64_t columns = score_columns(info);
-    return columns < 1 ? std::vector<LevelOutputs>{}
-                       : match_levels(info, input, strides, 1, {columns, box_columns});
+    return columns < 1 ? std::vector<LevelOutputs>{} : match_levels(info, input, strides, 1, {columns, box_columns});
 }
 
-std::unique_ptr<Decoder> open_levels(const ModelInfo& info, const ImageInput& input,
-                                     std::initializer_list<int> strides, const char* name) {
-    auto levels = match(info, input, strides);
-    if (levels.empty()) {
-        does_not_fit(info, name, "per stride one output (1, cells, classes) and one (1, cells, 32)");
-    }
+std::unique_ptr<Decoder> open_levels(const ModelInfo& info, std::vector<LevelOutputs> levels) {
     const Port& scores = info.outputs[levels[0].outputs[0]];
-    return std::make_unique<PerLevel>(
-        Distributions(static_cast<int>(scores.shape.back()), lacks_sigmoid(scores), 0.5f), std::move(levels));
+    return std::make_unique<PerLevel>(Distributions(static_cast<int>(scores.shape.back()), lacks_sigmoid(scores), 0.5f),
+                                      std::move(levels));
 }
 
-std::optional<std::string> recognise_nanodet(const ModelInfo& info, const ImageInput& input) {
-    if (match(info, input, {8, 16, 32}).empty()) {
-        return std::nullopt;
-    }
+bool fits_nanodet(const ModelInfo& info, const ImageInput& input) {
+    return !match(info, input, {8, 16, 32}).empty();
+}
+
+std::optional<std::string> recognise_nanodet(const ModelInfo&, const ImageInput&) {
     return "outputs (1, cells, C) and (1, cells, 32) for strides 8, 16, 32";
 }
 
 std::unique_ptr<Decoder> open_nanodet(const ModelInfo& info, const ImageInput& input) {
-    return open_levels(info, input, {8, 16, 32}, "nanodet");
+    return open_levels(info, match(info, input, {8, 16, 32}));
 }
 
-std::optional<std::string> recognise_picodet(const ModelInfo& info, const ImageInput& input) {
-    if (match(info, input, {8, 16, 32, 64}).empty()) {
-        return std::nullopt;
-    }
+bool fits_picodet(const ModelInfo& info, const ImageInput& input) {
+    return !match(info, input, {8, 16, 32, 64}).empty();
+}
+
+std::optional<std::string> recognise_picodet(const ModelInfo&, const ImageInput&) {
     return "outputs (1, cells, C) and (1, cells, 32) for strides 8, 16, 32, 64";
 }
 
 std::unique_ptr<Decoder> open_picodet(const ModelInfo& info, const ImageInput& input) {
-    return open_levels(info, input, {8, 16, 32, 64}, "picodet");
+    return open_levels(info, match(info, input, {8, 16, 32, 64}));
 }
 
-bool plus_fits(const ModelInfo& info, const ImageInput& input) {
+bool fits_plus(const ModelInfo& info, const ImageInput& input) {
     if (info.outputs.size() != 1) {
         return false;
     }
@@ -153,19 +148,14 @@ bool plus_fits(const ModelInfo& info, const ImageInput& input) {
     return s.size() == 3 && may_be(s[0], 1) && s[1] == cells(input, {8, 16, 32, 64}) && s[2] > box_columns;
 }
 
-std::optional<std::string> recognise_plus(const ModelInfo& info, const ImageInput& input) {
-    if (!plus_fits(info, input) || is_ultralytics(info) || !is_raw(info.outputs[0])) {
+std::optional<std::string> recognise_plus(const ModelInfo& info, const ImageInput&) {
+    if (is_ultralytics(info) || !is_raw(info.outputs[0])) {
         return std::nullopt;
     }
     return "one output (1, N, C + 32) with one row per grid cell of strides 8, 16, 32, 64, not decoded in the graph";
 }
 
 std::unique_ptr<Decoder> open_plus(const ModelInfo& info, const ImageInput& input) {
-    if (!plus_fits(info, input)) {
-        does_not_fit(info, "nanodet_plus",
-                     "one output (1, " + std::to_string(cells(input, {8, 16, 32, 64})) +
-                         ", classes + 32) for this input size");
-    }
     const Port& output = info.outputs[0];
     const Distributions rule(static_cast<int>(output.shape[2] - box_columns), lacks_sigmoid(output), 0.0f);
     return std::make_unique<InOne>(rule, grid_levels(input.plan, {8, 16, 32, 64}));
@@ -174,23 +164,29 @@ std::unique_ptr<Decoder> open_plus(const ModelInfo& info, const ImageInput& inpu
 } // namespace
 
 const Format nanodet{"nanodet",
+                     "",
                      "(1, cells, C) and (1, cells, 32) for strides 8, 16, 32",
                      imagenet(Color::bgr, Fit::letterbox_corner, 0),
                      true,
+                     fits_nanodet,
                      recognise_nanodet,
                      open_nanodet};
 
-const Format nanodet_plus{"nanodet_plus",
+const Format nanodet_plus{"nanodet",
+                          "plus",
                           "(1, N, C + 32): class scores and box distributions, strides 8, 16, 32, 64",
                           imagenet(Color::bgr, Fit::stretch, 0),
                           true,
+                          fits_plus,
                           recognise_plus,
                           open_plus};
 
 const Format picodet{"picodet",
+                     "",
                      "(1, cells, C) and (1, cells, 32) for strides 8, 16, 32, 64",
                      imagenet(Color::rgb, Fit::stretch, 0),
                      true,
+                     fits_picodet,
                      recognise_picodet,
                      open_picodet};
 

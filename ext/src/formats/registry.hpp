@@ -12,18 +12,18 @@
 namespace zpipe::formats {
 
 extern const Format detection_output;
-extern const Format detr;
+extern const Format detr_joined;
+extern const Format detr_selected;
+extern const Format detr_sigmoid;
 extern const Format detr_softmax;
 extern const Format nanodet;
 extern const Format nanodet_plus;
-extern const Format paddle;
 extern const Format picodet;
-extern const Format rtdetr;
-extern const Format rtdetr_ultralytics;
+extern const Format picodet_selected;
 extern const Format rtmdet;
 extern const Format scrfd;
-extern const Format tensorflow;
-extern const Format torchvision;
+extern const Format ssd_tensorflow;
+extern const Format ssd_torchvision;
 extern const Format ultraface;
 extern const Format yolov10;
 extern const Format yolov5;
@@ -41,7 +41,9 @@ PixelRule imagenet(Color color, Fit fit, float padding);
 // Outputs as the model states them.
 
 // Is this dimension n, or open?
-inline bool may_be(int64_t dimension, int64_t n) { return dimension < 0 || dimension == n; }
+inline bool may_be(int64_t dimension, int64_t n) {
+    return dimension < 0 || dimension == n;
+}
 bool is_integer(const Port& port);
 bool has_metadata(const ModelInfo& info, const char* key);
 // Ultralytics writes its class names and strides into every export.
@@ -70,7 +72,6 @@ template <typename Fits> int only_output(const ModelInfo& info, Fits fits) {
     }
     return found;
 }
-[[noreturn]] void does_not_fit(const ModelInfo& info, const char* format, const std::string& expected);
 // Throws unless the shape at run time is what the format expects (-1: any); open dimensions only show then.
 void expect_shape(const char* format, const Tensor& tensor, const Shape& expected);
 
@@ -99,14 +100,18 @@ std::vector<LevelOutputs> match_levels(const ModelInfo& info, const ImageInput& 
 
 // Numbers.
 
-inline float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+inline float sigmoid(float x) {
+    return 1.0f / (1.0f + std::exp(-x));
+}
 
 inline Detection from_center(float x, float y, float w, float h, float confidence, int label) {
     return {x - w / 2, y - h / 2, x + w / 2, y + h / 2, confidence, label};
 }
 
 // A label that the model gives as a number; -1 if it is none.
-inline int to_label(float value) { return value >= 0 && value < 1e6f ? static_cast<int>(value) : -1; }
+inline int to_label(float value) {
+    return value >= 0 && value < 1e6f ? static_cast<int>(value) : -1;
+}
 
 // Distance to the four sides in strides, each the mean of a distribution over 0 .. bins - 1 given as logits
 // (distribution focal loss).

@@ -38,31 +38,28 @@ class Rtmdet final : public Decoder {
     InputPlan plan_;
 };
 
-std::optional<std::string> recognise(const ModelInfo& info, const ImageInput&) {
+bool fits(const ModelInfo& info, const ImageInput&) {
     const Ports ports = find(info);
-    if (ports.dets < 0 || ports.labels < 0) {
-        return std::nullopt;
-    }
+    return ports.dets >= 0 && ports.labels >= 0;
+}
+
+std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
     return "outputs named dets (1, N, 5) and labels (1, N), as mmdeploy names them";
 }
 
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
-    const Ports ports = find(info);
-    if (ports.dets < 0 || ports.labels < 0) {
-        does_not_fit(info, "rtmdet", "outputs named dets (1, N, 5) and labels (1, N)");
-    }
-    return std::make_unique<Rtmdet>(ports, input.plan);
+    return std::make_unique<Rtmdet>(find(info), input.plan);
 }
 
 PixelRule pixels() {
     PixelRule rule = imagenet(Color::bgr, Fit::letterbox_corner, 114);
-    rule.scale = {57.375f, 57.12f, 58.395f};
+    rule.scale = {1 / 57.375f, 1 / 57.12f, 1 / 58.395f};
     return rule;
 }
 
 } // namespace
 
-const Format rtmdet{"rtmdet", "dets (1, N, 5) and labels (1, N): selected in the graph", pixels(), false,
+const Format rtmdet{"rtmdet",  "",  "dets (1, N, 5) and labels (1, N): selected in the graph", pixels(), false, fits,
                     recognise, open};
 
 } // namespace zpipe::formats

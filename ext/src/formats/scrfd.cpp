@@ -44,18 +44,16 @@ std::vector<LevelOutputs> match(const ModelInfo& info, const ImageInput& input) 
     return match_levels(info, input, {8, 16, 32}, anchors, {1, 4}, 10);
 }
 
-std::optional<std::string> recognise(const ModelInfo& info, const ImageInput& input) {
-    if (match(info, input).empty()) {
-        return std::nullopt;
-    }
+bool fits(const ModelInfo& info, const ImageInput& input) {
+    return !match(info, input).empty();
+}
+
+std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
     return "a score and a box for two anchors per cell of strides 8, 16, 32";
 }
 
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
     auto levels = match(info, input);
-    if (levels.empty()) {
-        does_not_fit(info, "scrfd", "for strides 8, 16, 32 an output (2 * cells, 1) and one (2 * cells, 4)");
-    }
     const bool apply_sigmoid = lacks_sigmoid(info.outputs[levels[0].outputs[0]]);
     return std::make_unique<Scrfd>(std::move(levels), apply_sigmoid);
 }
@@ -65,13 +63,14 @@ PixelRule pixels() {
     rule.fit = Fit::letterbox_corner;
     rule.padding = 0;
     rule.mean = {127.5f, 127.5f, 127.5f};
-    rule.scale = {128, 128, 128};
+    rule.scale = {1 / 128.0f, 1 / 128.0f, 1 / 128.0f};
     return rule;
 }
 
 } // namespace
 
-const Format scrfd{"scrfd", "(2 * cells, 1), (2 * cells, 4) and (2 * cells, 10) for strides 8, 16, 32", pixels(), true,
+const Format scrfd{"scrfd",   "",   "(2 * cells, 1), (2 * cells, 4) and (2 * cells, 10) for strides 8, 16, 32",
+                   pixels(),  true, fits,
                    recognise, open};
 
 } // namespace zpipe::formats

@@ -7,9 +7,9 @@ namespace zpipe::formats {
 
 // How the numbers of one row are to be read.
 struct RowRule {
-    bool rows_first = false;  // coordinates come as top, left, bottom, right
-    bool normalised = false;  // coordinates are parts of the input
-    int first_label = 0;      // what the model calls the first class
+    bool rows_first = false; // coordinates come as top, left, bottom, right
+    bool normalised = false; // coordinates are parts of the input
+    int first_label = 0;     // what the model calls the first class
 };
 
 // Reads `count` rows; scores and labels advance by their steps, boxes by 4 or what `box_step` says.

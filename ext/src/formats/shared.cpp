@@ -8,7 +8,7 @@ namespace zpipe::formats {
 PixelRule unit_rgb(Fit fit) {
     PixelRule rule;
     rule.fit = fit;
-    rule.scale = {255, 255, 255};
+    rule.scale = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
     return rule;
 }
 
@@ -18,7 +18,7 @@ PixelRule imagenet(Color color, Fit fit, float padding) {
     rule.fit = fit;
     rule.padding = padding;
     rule.mean = {123.675f, 116.28f, 103.53f};
-    rule.scale = {58.395f, 57.12f, 57.375f};
+    rule.scale = {1 / 58.395f, 1 / 57.12f, 1 / 57.375f};
     if (color == Color::bgr) {
         std::reverse(rule.mean.begin(), rule.mean.end());
         std::reverse(rule.scale.begin(), rule.scale.end());
@@ -26,9 +26,13 @@ PixelRule imagenet(Color color, Fit fit, float padding) {
     return rule;
 }
 
-bool is_integer(const Port& port) { return !port.type.empty() && (port.type[0] == 'i' || port.type[0] == 'u'); }
+bool is_integer(const Port& port) {
+    return !port.type.empty() && (port.type[0] == 'i' || port.type[0] == 'u');
+}
 
-bool has_metadata(const ModelInfo& info, const char* key) { return info.metadata.count(key) > 0; }
+bool has_metadata(const ModelInfo& info, const char* key) {
+    return info.metadata.count(key) > 0;
+}
 
 bool is_ultralytics(const ModelInfo& info) {
     const auto task = info.metadata.find("task");
@@ -53,15 +57,16 @@ bool is_decoded(const Port& output) {
     return tail_has(output, {"Exp", "Multiply", "Power", "Divide", "Subtract"});
 }
 
-bool is_raw(const Port& output) { return !output.tail.empty() && !is_decoded(output); }
+bool is_raw(const Port& output) {
+    return !output.tail.empty() && !is_decoded(output);
+}
 
-bool has_selection(const Port& output) { return tail_has(output, {"TopK", "NonMaxSuppression"}); }
+bool has_selection(const Port& output) {
+    return tail_has(output, {"TopK", "NonMaxSuppression"});
+}
 
-bool lacks_sigmoid(const Port& output) { return !output.tail.empty() && !tail_has(output, {"Sigmoid"}); }
-
-void does_not_fit(const ModelInfo& info, const char* format, const std::string& expected) {
-    throw Error(Status::unsupported_model, info.file + ": not of format " + format + ", which has " + expected +
-                                               "; the outputs are:\n" + ports_text(info.outputs));
+bool lacks_sigmoid(const Port& output) {
+    return !output.tail.empty() && !tail_has(output, {"Sigmoid"});
 }
 
 void expect_shape(const char* format, const Tensor& tensor, const Shape& expected) {

@@ -16,17 +16,12 @@ struct Ports {
 Ports find(const ModelInfo& info) {
     const auto rows = [](const Port& port) { return port.shape.size() == 3 && may_be(port.shape[0], 1); };
     Ports ports{};
-    ports.boxes = only_output(info, [&](const Port& port) {
-        return rows(port) && port.shape[2] == 4 && port.activation != "Softmax";
-    });
+    ports.boxes = only_output(
+        info, [&](const Port& port) { return rows(port) && port.shape[2] == 4 && port.activation != "Softmax"; });
     ports.scores = only_output(info, [&](const Port& port) {
         return rows(port) && port.shape[2] >= 2 && (port.activation == "Softmax" || port.shape[2] != 4);
     });
     return ports;
-}
-
-bool fits(const ModelInfo& info, Ports ports) {
-    return info.outputs.size() == 2 && ports.scores >= 0 && ports.boxes >= 0;
 }
 
 class Ultraface final : public Decoder {
@@ -45,8 +40,8 @@ class Ultraface final : public Decoder {
             const Best best = best_of(scores.data + i * (classes_ + 1) + 1, classes_);
             if (thresholds.keeps(best.label, best.score)) {
                 const float* box = boxes.data + 4 * i;
-                found.push_back({box[0] * width, box[1] * height, box[2] * width, box[3] * height, best.score,
-                                 best.label});
+                found.push_back(
+                    {box[0] * width, box[1] * height, box[2] * width, box[3] * height, best.score, best.label});
             }
         }
     }
@@ -58,9 +53,13 @@ class Ultraface final : public Decoder {
     InputPlan plan_;
 };
 
-std::optional<std::string> recognise(const ModelInfo& info, const ImageInput&) {
+bool fits(const ModelInfo& info, const ImageInput&) {
     const Ports ports = find(info);
-    if (!fits(info, ports) || info.outputs[static_cast<size_t>(ports.scores)].activation != "Softmax") {
+    return info.outputs.size() == 2 && ports.scores >= 0 && ports.boxes >= 0;
+}
+
+std::optional<std::string> recognise(const ModelInfo& info, const ImageInput&) {
+    if (info.outputs[static_cast<size_t>(find(info).scores)].activation != "Softmax") {
         return std::nullopt;
     }
     return "scores (1, N, C + 1) that end in Softmax and boxes (1, N, 4)";
@@ -68,9 +67,6 @@ std::optional<std::string> recognise(const ModelInfo& info, const ImageInput&) {
 
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
     const Ports ports = find(info);
-    if (!fits(info, ports)) {
-        does_not_fit(info, "ultraface", "scores (1, N, classes + 1) and boxes (1, N, 4)");
-    }
     const int64_t columns = info.outputs[static_cast<size_t>(ports.scores)].shape[2];
     return std::make_unique<Ultraface>(ports, static_cast<int>(columns) - 1, input.plan);
 }
@@ -79,13 +75,15 @@ PixelRule pixels() {
     PixelRule rule;
     rule.fit = Fit::stretch;
     rule.mean = {127, 127, 127};
-    rule.scale = {128, 128, 128};
+    rule.scale = {1 / 128.0f, 1 / 128.0f, 1 / 128.0f};
     return rule;
 }
 
 } // namespace
 
-const Format ultraface{"ultraface", "scores (1, N, C + 1) with background first, boxes (1, N, 4) as parts of the input",
-                       pixels(), true, recognise, open};
+const Format ultraface{
+    "ultraface", "",   "scores (1, N, C + 1) with background first, boxes (1, N, 4) as parts of the input",
+    pixels(),    true, fits,
+    recognise,   open};
 
 } // namespace zpipe::formats

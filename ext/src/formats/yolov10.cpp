@@ -26,7 +26,7 @@ class Yolov10 final : public Decoder {
     int classes() const override { return -1; }
 };
 
-bool shape_fits(const ModelInfo& info) {
+bool fits(const ModelInfo& info, const ImageInput&) {
     if (info.outputs.size() != 1) {
         return false;
     }
@@ -35,9 +35,6 @@ bool shape_fits(const ModelInfo& info) {
 }
 
 std::optional<std::string> recognise(const ModelInfo& info, const ImageInput&) {
-    if (!shape_fits(info)) {
-        return std::nullopt;
-    }
     if (has_selection(info.outputs[0])) {
         return "one output (1, N, 6) and the graph selects boxes";
     }
@@ -48,16 +45,14 @@ std::optional<std::string> recognise(const ModelInfo& info, const ImageInput&) {
     return std::nullopt;
 }
 
-std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput&) {
-    if (!shape_fits(info)) {
-        does_not_fit(info, "yolov10", "one output (1, N, 6)");
-    }
+std::unique_ptr<Decoder> open(const ModelInfo&, const ImageInput&) {
     return std::make_unique<Yolov10>();
 }
 
 } // namespace
 
-const Format yolov10{"yolov10", "(1, N, 6): left, top, right, bottom, confidence, class; selected in the graph",
-                     unit_rgb(), false, recognise, open};
+const Format yolov10{"yolov10",  "",    "(1, N, 6): left, top, right, bottom, confidence, class; selected in the graph",
+                     unit_rgb(), false, fits,
+                     recognise,  open};
 
 } // namespace zpipe::formats

@@ -2,8 +2,8 @@
 // Source: ultralytics/yolov5 models/yolo.py (Detect.forward with export) and utils/general.py
 // (non_max_suppression: confidence = objectness * class score). Input RGB 0..1, centred letterbox.
 //
-// YOLOX has the same shape without decoding in the graph. The graph tells them apart: a decoded output has products
-// behind its last convolution, a raw one does not.
+// YOLOX and YOLOv6 have the same shape with one row per grid cell instead of three; YOLOX wants other pixels, decoded
+// in the graph or not, so without metadata such an output is not taken for this format unless that is named.
 #include "formats/registry.hpp"
 
 namespace zpipe::formats {
@@ -37,10 +37,7 @@ class Yolov5 final : public Decoder {
     int classes_;
 };
 
-bool shape_fits(const ModelInfo& info) {
-    if (info.outputs.empty()) {
-        return false;
-    }
+bool fits(const ModelInfo& info, const ImageInput&) {
     const Shape& s = info.outputs[0].shape;
     // Further outputs of older exports are the undecoded grids (rank 5) and are ignored.
     const bool rest_is_grids = std::all_of(info.outputs.begin() + 1, info.outputs.end(),
@@ -49,7 +46,7 @@ bool shape_fits(const ModelInfo& info) {
 }
 
 std::optional<std::string> recognise(const ModelInfo& info, const ImageInput& input) {
-    if (!shape_fits(info) || has_selection(info.outputs[0])) {
+    if (has_selection(info.outputs[0])) {
         return std::nullopt;
     }
     const int64_t rows = info.outputs[0].shape[1];
@@ -62,22 +59,16 @@ std::optional<std::string> recognise(const ModelInfo& info, const ImageInput& in
     if (is_ultralytics(info)) {
         return "one output (1, N, 5 + C) and Ultralytics metadata";
     }
-    if (rows == cells(input, {8, 16, 32}) && !is_ultralytics(info) && is_decoded(info.outputs[0])) {
-        return "one output (1, N, 5 + C), decoded to boxes in the graph";
-    }
     return std::nullopt;
 }
 
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput&) {
-    if (!shape_fits(info)) {
-        does_not_fit(info, "yolov5", "one output (1, N, 5 + classes)");
-    }
     return std::make_unique<Yolov5>(static_cast<int>(info.outputs[0].shape[2] - 5));
 }
 
 } // namespace
 
-const Format yolov5{"yolov5", "(1, N, 5 + C): cx, cy, w, h, objectness, class scores", unit_rgb(), true,
+const Format yolov5{"yolov5",  "",  "(1, N, 5 + C): cx, cy, w, h, objectness, class scores", unit_rgb(), true, fits,
                     recognise, open};
 
 } // namespace zpipe::formats

@@ -27,8 +27,7 @@ class Yunet final : public Decoder {
                 if (thresholds.keeps(0, confidence)) {
                     found.push_back(from_center((static_cast<float>(cell % at.level.width) + box[0]) * stride,
                                                 (static_cast<float>(cell / at.level.width) + box[1]) * stride,
-                                                std::exp(box[2]) * stride, std::exp(box[3]) * stride, confidence,
-                                                0));
+                                                std::exp(box[2]) * stride, std::exp(box[3]) * stride, confidence, 0));
                 }
             }
         }
@@ -47,18 +46,16 @@ std::vector<LevelOutputs> match(const ModelInfo& info, const ImageInput& input) 
     return match_levels(info, input, {8, 16, 32}, 1, {1, 1, 4}, 10);
 }
 
-std::optional<std::string> recognise(const ModelInfo& info, const ImageInput& input) {
-    if (match(info, input).empty()) {
-        return std::nullopt;
-    }
+bool fits(const ModelInfo& info, const ImageInput& input) {
+    return !match(info, input).empty();
+}
+
+std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
     return "two scores (1, cells, 1) and a box (1, cells, 4) for strides 8, 16, 32";
 }
 
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
     auto levels = match(info, input);
-    if (levels.empty()) {
-        does_not_fit(info, "yunet", "for strides 8, 16, 32 two outputs (1, cells, 1) and one (1, cells, 4)");
-    }
     const bool apply_sigmoid = lacks_sigmoid(info.outputs[levels[0].outputs[0]]);
     return std::make_unique<Yunet>(std::move(levels), apply_sigmoid);
 }
@@ -73,7 +70,8 @@ PixelRule pixels() {
 
 } // namespace
 
-const Format yunet{"yunet", "two (1, cells, 1), (1, cells, 4) and (1, cells, 10) for strides 8, 16, 32", pixels(), true,
+const Format yunet{"yunet",   "",   "two (1, cells, 1), (1, cells, 4) and (1, cells, 10) for strides 8, 16, 32",
+                   pixels(),  true, fits,
                    recognise, open};
 
 } // namespace zpipe::formats

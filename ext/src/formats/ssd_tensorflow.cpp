@@ -22,8 +22,6 @@ Ports find(const ModelInfo& info) {
     return {named("detection_boxes"), named("detection_classes"), named("detection_scores")};
 }
 
-bool fits(Ports ports) { return ports.boxes >= 0 && ports.classes >= 0 && ports.scores >= 0; }
-
 class Tensorflow final : public Decoder {
   public:
     Tensorflow(Ports ports, const InputPlan& plan) : ports_(ports), plan_(plan) {}
@@ -33,9 +31,9 @@ class Tensorflow final : public Decoder {
         const Tensor& boxes = outputs[static_cast<size_t>(ports_.boxes)];
         const Tensor& classes = outputs[static_cast<size_t>(ports_.classes)];
         const Tensor& scores = outputs[static_cast<size_t>(ports_.scores)];
-        expect_shape("tensorflow", boxes, {1, -1, 4});
-        expect_shape("tensorflow", classes, {1, boxes.shape[1]});
-        expect_shape("tensorflow", scores, {1, boxes.shape[1]});
+        expect_shape("ssd", boxes, {1, -1, 4});
+        expect_shape("ssd", classes, {1, boxes.shape[1]});
+        expect_shape("ssd", scores, {1, boxes.shape[1]});
         RowRule rule;
         rule.rows_first = true;
         rule.normalised = true;
@@ -49,19 +47,17 @@ class Tensorflow final : public Decoder {
     InputPlan plan_;
 };
 
-std::optional<std::string> recognise(const ModelInfo& info, const ImageInput&) {
-    if (!fits(find(info))) {
-        return std::nullopt;
-    }
+bool fits(const ModelInfo& info, const ImageInput&) {
+    const Ports ports = find(info);
+    return ports.boxes >= 0 && ports.classes >= 0 && ports.scores >= 0;
+}
+
+std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
     return "outputs with the names of the TensorFlow object detection API";
 }
 
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
-    const Ports ports = find(info);
-    if (!fits(ports)) {
-        does_not_fit(info, "tensorflow", "outputs named detection_boxes, detection_classes and detection_scores");
-    }
-    return std::make_unique<Tensorflow>(ports, input.plan);
+    return std::make_unique<Tensorflow>(find(info), input.plan);
 }
 
 PixelRule pixels() {
@@ -72,7 +68,9 @@ PixelRule pixels() {
 
 } // namespace
 
-const Format tensorflow{"tensorflow", "detection_boxes (1, N, 4), detection_scores and detection_classes (1, N)",
-                        pixels(), false, recognise, open};
+const Format ssd_tensorflow{
+    "ssd",     "tensorflow", "detection_boxes (1, N, 4), detection_scores and detection_classes (1, N)",
+    pixels(),  false,        fits,
+    recognise, open};
 
 } // namespace zpipe::formats

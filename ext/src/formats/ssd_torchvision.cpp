@@ -21,8 +21,6 @@ Ports find(const ModelInfo& info) {
             only_output(info, [](const Port& port) { return port.shape.size() == 1 && !is_integer(port); })};
 }
 
-bool fits(Ports ports) { return ports.boxes >= 0 && ports.labels >= 0 && ports.scores >= 0; }
-
 class Torchvision final : public Decoder {
   public:
     Torchvision(Ports ports, const InputPlan& plan) : ports_(ports), plan_(plan) {}
@@ -32,9 +30,9 @@ class Torchvision final : public Decoder {
         const Tensor& boxes = outputs[static_cast<size_t>(ports_.boxes)];
         const Tensor& labels = outputs[static_cast<size_t>(ports_.labels)];
         const Tensor& scores = outputs[static_cast<size_t>(ports_.scores)];
-        expect_shape("torchvision", boxes, {-1, 4});
-        expect_shape("torchvision", labels, {boxes.shape[0]});
-        expect_shape("torchvision", scores, {boxes.shape[0]});
+        expect_shape("ssd", boxes, {-1, 4});
+        expect_shape("ssd", labels, {boxes.shape[0]});
+        expect_shape("ssd", scores, {boxes.shape[0]});
         read_rows({boxes.data, 4, scores.data, 1, labels.data, 1, boxes.shape[0]}, {}, plan_, thresholds, found);
     }
     int classes() const override { return -1; }
@@ -44,24 +42,28 @@ class Torchvision final : public Decoder {
     InputPlan plan_;
 };
 
-std::optional<std::string> recognise(const ModelInfo& info, const ImageInput&) {
-    if (!fits(find(info))) {
-        return std::nullopt;
-    }
+bool fits(const ModelInfo& info, const ImageInput&) {
+    const Ports ports = find(info);
+    return ports.boxes >= 0 && ports.labels >= 0 && ports.scores >= 0;
+}
+
+std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
     return "boxes (N, 4), labels (N) and scores (N) without a batch dimension";
 }
 
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
-    const Ports ports = find(info);
-    if (!fits(ports)) {
-        does_not_fit(info, "torchvision", "boxes (N, 4), integer labels (N) and scores (N)");
-    }
-    return std::make_unique<Torchvision>(ports, input.plan);
+    return std::make_unique<Torchvision>(find(info), input.plan);
 }
 
 } // namespace
 
-const Format torchvision{"torchvision", "boxes (N, 4), labels (N), scores (N): selected in the graph",
-                         unit_rgb(Fit::letterbox_corner), false, recognise, open};
+const Format ssd_torchvision{"ssd",
+                             "torchvision",
+                             "boxes (N, 4), labels (N), scores (N): selected in the graph",
+                             unit_rgb(Fit::letterbox_corner),
+                             false,
+                             fits,
+                             recognise,
+                             open};
 
 } // namespace zpipe::formats

@@ -1,0 +1,68 @@
+"""The report for a terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from zpipe.bench.measure import Report
+from zpipe.bench.pipeline import Figures
+
+
+def show(report: Report, console: Console) -> None:
+    """Print it."""
+    console.print(f"{report.config} on {report.processor}, {report.cores} core(s), load {report.load} before")
+    console.print(costs_of(report))
+    console.print(f"bound: {report.cores} core(s) / bare cost = {report.bound:.1f} frames/s")
+    if report.bound_all < 0.97 * report.bound:
+        console.print(
+            f"with all cores busy this machine itself is slower (shared caches, memory, hyper-threads): "
+            f"{report.bare_all.total_ms:.2f} ms, so {report.bound_all:.1f} frames/s"
+        )
+    console.print(runs_of(report))
+    console.print(advice(report), style="bold")
+
+
+def costs_of(report: Report) -> Table:
+    """The bare cost by step."""
+    table = Table(title="bare cost of a frame, CPU ms", title_justify="left")
+    table.add_column("")
+    for step in report.bare.cost_ms:
+        table.add_column(step, justify="right")
+    table.add_column("sum", justify="right")
+    for name, bare in (("one thread", report.bare), ("all cores at once", report.bare_all)):
+        table.add_row(name, *(f"{ms:.2f}" for ms in bare.cost_ms.values()), f"{bare.total_ms:.2f}")
+    table.caption = f"{report.bare.objects_per_frame:.1f} objects a frame; {report.bare.frames} frames measured" + (
+        f", {report.bare.failed} of them unreadable" if report.bare.failed else ""
+    )
+    return table
+
+
+def runs_of(report: Report) -> Table:
+    """What the pipeline reached."""
+    table = Table(title="the pipeline", title_justify="left")
+    for column in (
+        "workers", "frames/s", "of bound", "CPU ms/frame", "overhead ms", "overhead", "p50 ms", "p95 ms", "p99 ms",
+        "processes MB", "frames MB",
+    ):  # fmt: skip
+        table.add_column(column, justify="left" if column == "workers" else "right")
+    for run in report.runs:
+        overhead_ms, latency = report.overhead_ms(run), run.latency_ms
+        table.add_row(
+            workers_of(run), f"{run.frames_per_s:.1f}", f"{run.frames_per_s / report.bound:.0%}", f"{run.cpu_ms:.2f}",
+            f"{overhead_ms:+.2f}", f"{overhead_ms / report.bare.total_ms:+.1%}", f"{latency.p50:.1f}",
+            f"{latency.p95:.1f}", f"{latency.p99:.1f}", f"{run.processes_mb:.0f}", f"{run.frames_mb:.0f}",
+        )  # fmt: skip
+    return table
+
+
+def workers_of(run: Figures) -> str:
+    """`2x1`; `auto (2x2)`."""
+    counts = "x".join(map(str, run.counts.values()))
+    return f"auto ({counts})" if run.auto else counts
+
+
+def advice(report: Report) -> str:
+    """The counts to take, in words."""
+    if report.recommended is None:
+        return "recommended: count: auto (the default); no fixed counts were clearly faster"
+    counts = ", ".join(f"{stage} {count}" for stage, count in report.recommended.items())
+    return f"recommended: {counts}"
