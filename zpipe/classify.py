@@ -1,6 +1,8 @@
 """A classify stage: says of each object of a frame what it is."""
 
+import base64
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from zpipe import messages, wire
 from zpipe.config import ClassifyConfig
 from zpipe.frames import Store
 from zpipe.messages import Classification, Object, Result, label_of
-from zpipe.model import Classifier, Pixels, eligible
+from zpipe.model import Classes, Classifier, Pixels, eligible
 
 
 class Classify:
@@ -37,20 +39,41 @@ class Classify:
 
 
 def add_classes(config: ClassifyConfig, classifier: Classifier, image: Pixels, objects: list[Object]) -> None:
-    """Add a row of classes to each object that the stage is for.
-
-    Below the stage's threshold the label is null; where the model has no further class (confidence 0) there is none.
-    """
+    """Add what the stage says of each object that it is for."""
     boxes = np.array([(o.x, o.y, o.w, o.h) for o in objects], np.float32).reshape(-1, 4)
     chosen = eligible(config, boxes, [o.detection.label for o in objects])
     if not chosen.any():
         return
-    found, labels = classifier.classify(image, boxes[chosen]), classifier.labels
-    rows = zip(found.label_ids.tolist(), found.confidences.tolist(), strict=True)
-    for item, (label_ids, confidences) in zip(
-        (o for o, c in zip(objects, chosen, strict=True) if c), rows, strict=True
-    ):
-        for label_id, confidence in zip(label_ids, confidences, strict=True):
-            if label_id >= 0 or confidence > 0:
-                label = label_of(labels, label_id) if label_id >= 0 else None
-                item.classification.append(Classification(config.name, label, label_id, round(confidence, 4)))
+    found = classifier.classify(image, boxes[chosen])
+    rows = rows_of(config.name, found, classifier.labels)
+    for item, row in zip((o for o, is_chosen in zip(objects, chosen, strict=True) if is_chosen), rows, strict=True):
+        item.classification += row
+
+
+def rows_of(stage: str, found: Classes, labels: Sequence[str]) -> list[list[Classification]]:
+    """A row of entries for each box: classes best first, or values, or an embedding (with confidence 1).
+
+    Below the stage's threshold the label is null; where the model has no further class (confidence 0) there is none.
+    """
+    if found.embeddings is not None:
+        vectors = found.embeddings.astype("<f4")
+        return [
+            [Classification(stage, None, -1, 1.0, embedding=base64.b64encode(vector.tobytes()).decode())]
+            for vector in vectors
+        ]
+    if found.values is not None:
+        return [
+            [
+                Classification(stage, labels[i] if i < len(labels) else None, i, 1.0, value=round(value, 6))
+                for i, value in enumerate(values)
+            ]
+            for values in found.values.tolist()
+        ]
+    return [
+        [
+            Classification(stage, label_of(labels, i) if i >= 0 else None, i, round(confidence, 4))
+            for i, confidence in zip(label_ids, confidences, strict=True)
+            if i >= 0 or confidence > 0
+        ]
+        for label_ids, confidences in zip(found.label_ids.tolist(), found.confidences.tolist(), strict=True)
+    ]

@@ -113,7 +113,7 @@ def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str 
             margin=config.margin,
             top_k=config.top_k,
             threshold=config.threshold,
-            batch=0 if str(config.batch) in ("auto", "32") else int(config.batch),  # 0: as is fastest
+            batch=0 if config.batch == "auto" else int(config.batch),  # 0: as is fastest
         )
     )
     return CoreClassifier(core, config, labels)

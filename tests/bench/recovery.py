@@ -98,7 +98,9 @@ def start(folder: Path, frames: Path, options: dict[str, float], **changes: Any)
 def latency(folder: Path, kills: int, frame_ms: float) -> None:
     """SIGKILL to the publication of the frame that the victim worked on."""
     print(f"SIGKILL of one of two detect workers, {frame_ms:g} ms a frame, {kills} kills")
-    print(f"{'model':6} {'median':>8} {'p90':>8} {'longest':>8}   less the frame's own work: {'median':>8} {'longest':>8}")
+    print(
+        f"{'model':6} {'median':>8} {'p90':>8} {'longest':>8}   less the frame's own work: {'median':>8} {'longest':>8}"
+    )
     frames = make_frames(folder / "frames", 200)
     listed = folder / "frames.txt"
     listed.write_text("\n".join(f"frames/img{1 + n % 200}.png" for n in range(200_000)))

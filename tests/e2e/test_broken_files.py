@@ -26,7 +26,9 @@ def test_each_file_has_the_outcome_of_its_manifest(tmp_path: Path, data: Path) -
             assert found["status"] == "ok", (name, found)
             upright = re.search(r"upright size (\d+)x(\d+)", outcome) or re.search(r"(\d+)x(\d+)", outcome)
             assert upright is not None
-            assert (found["resolution"]["width"], found["resolution"]["height"]) == tuple(map(int, upright.groups())), name
+            assert (found["resolution"]["width"], found["resolution"]["height"]) == tuple(map(int, upright.groups())), (
+                name
+            )
         elif not outcome.startswith("EITHER"):
             assert found["status"] == "failed", (name, found)
             assert found["error"]["stage"] in ("ingest", "detect")

@@ -19,7 +19,9 @@ def overlap(a: dict, b: dict) -> float:
 
 
 def test_digits_are_found_and_read(tmp_path: Path) -> None:
-    truth = {Path(scene["file"]).name: scene["digits"] for scene in json.loads((DEMO / "truth.json").read_text())["scenes"]}
+    truth = {
+        Path(scene["file"]).name: scene["digits"] for scene in json.loads((DEMO / "truth.json").read_text())["scenes"]
+    }
     assert len(truth) >= 16
     settings = [f"--set=sink.results={tmp_path}/results.jsonl", f"--set=name=demo-{uuid.uuid4().hex[:8]}"]
     subprocess.run([*ZPIPE, "up", DEMO.parent / "demo.yaml", "--quiet", *settings], check=True, timeout=100)

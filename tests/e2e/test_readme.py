@@ -44,10 +44,8 @@ def free_port() -> int:
 
 def execute(command: list[str], folder: Path) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        timeout=100,
-    )  # fmt: skip
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, timeout=100, **output)
     assert done.returncode == 0, f"{command}\n{done.stdout}"
     return done.stdout
 

@@ -23,7 +23,11 @@ while (message := json.loads(sub.recv_multipart()[1]))["type"] != "eos" or print
 def test_results_do_not_depend_on_the_counts(tmp_path: Path) -> None:
     streams = [make_frames(tmp_path / "a", 120), make_frames(tmp_path / "b", 45)]
     runs = [
-        run(make_config(tmp_path / f"{detect}x{classify}", streams, detect={"count": detect}, classify={"count": classify}))
+        run(
+            make_config(
+                tmp_path / f"{detect}x{classify}", streams, detect={"count": detect}, classify={"count": classify}
+            )
+        )
         for detect, classify in ((1, 1), (2, 3), (4, 2))
     ]
     assert runs[0] == runs[1] == runs[2]

@@ -59,7 +59,7 @@ class FakeBroker:
     def close(self) -> None:
         self.links.close()
         self.board.close()
-        self.context.term()
+        self.context.destroy(linger=0)
         self._temporary.cleanup()
 
 

@@ -237,8 +237,10 @@ def test_an_endpoint_that_is_taken_for_a_moment_is_waited_for(broker, start_sink
     with broker.context.socket(zmq.PUB) as before:
         before.bind("tcp://127.0.0.1:*")
         endpoint = before.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
-        threading.Timer(0.2, before.unbind, [endpoint]).start()
+        later = threading.Timer(0.2, before.unbind, [endpoint])
+        later.start()
         assert start_sink(endpoints=(endpoint, None)).publish == endpoint
+        later.join()  # a socket is for one thread at a time
 
 
 def test_the_history_is_beside_the_publisher(broker, start_sink):

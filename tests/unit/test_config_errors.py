@@ -333,10 +333,10 @@ def test_the_current_directory_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
                                                "expected another for each"),
         ("classify: [{model: a, name: detect}]", "classify.0.name: 'detect' is another stage of the pipeline, "
                                                  "expected a name of its own"),
-        ("sink: {publish: 'tcp://127.0.0.1:65535'}", "sink.publish: after port 65535 is none for history, expected a lower "
-                                             "one or `history`"),
-        ("sink: {publish: 'tcp://127.0.0.1:1', history: 'tcp://127.0.0.1:1'}", "sink.history: is the same as publish, expected an "
-                                                               "endpoint of its own"),
+        ("sink: {publish: 'tcp://[::1]:65535'}", "sink.publish: after port 65535 is none for history, "
+                                                 "expected a lower one or `history`"),
+        ("sink: {publish: 'ipc:///x', history: 'ipc:///x'}", "sink.history: is the same as publish, "
+                                                             "expected an endpoint of its own"),
         ("sink: {publish: 'tcp://h'}", "sink.publish: 'tcp://h' has no host or no port, expected tcp://HOST:PORT, "
                                        "the port 1 to 65535, or * for a free one"),
         ("sink: {publish: 'tcp://:5'}", "sink.publish: 'tcp://:5' has no host or no port, "),

@@ -17,7 +17,8 @@ ROWS = {
     "words": "errors messages config",
     "rules": "wire flow restart balance history image_headers",
     "hands": "link control endpoints run_folder board frames results_file quarantine processes signals "
-    "opencv images draw model model_core model_filters model_labels model_onnxruntime model_plugin model_python",
+    "opencv images draw model model_core model_filters model_labels model_onnxruntime model_plugin model_python "
+    "model_returned",
     "roles": "ingest sources detect classify sink status resume supervisor plan broker",
     "doors": "__init__ __main__ worker client cli check drawing display tables bench",
 }

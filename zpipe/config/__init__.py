@@ -123,7 +123,7 @@ class ClassifyConfig(ModelConfig, frozen=True):
     threshold: Fraction = 0.0
     classes: list[str] | None = None
     min_size: BoxSize | None = None
-    batch: Annotated[int, Meta(ge=1, le=1024)] = 32
+    batch: Annotated[int, Meta(ge=1, le=1024)] | Auto = "auto"
 
 
 class SinkConfig(Base, frozen=True):

@@ -3,9 +3,7 @@
 With its shared-memory transport on (the default re-encodes each picture as JPEG, or sends 6 MB of pixels by TCP).
 """
 
-import json
 import os
-import sys
 
 os.environ.setdefault("OPENFILTER_SHM_ENABLE", "true")
 os.environ.setdefault("LOG_LEVEL", "ERROR")

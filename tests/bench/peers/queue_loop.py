@@ -7,6 +7,7 @@ waits for a free request of the other queue would wait for itself.
 import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import cv2
 import openvino as ov
@@ -52,7 +53,7 @@ second = threading.Thread(target=classify_all)
 second.start()
 with ThreadPoolExecutor(1) as pool:
     ahead, files = queue.SimpleQueue(), iter(job.files)
-    for file, _ in zip(files, range(2 * job.cores)):
+    for file in islice(files, 2 * job.cores):
         ahead.put(pool.submit(prepared, file))
     for number in range(len(job.files)):
         image, tensor, scale = ahead.get().result()
