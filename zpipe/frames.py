@@ -11,11 +11,13 @@ than sending it. One that has grown far beyond what is needed now (a 100 megapix
 import mmap
 import os
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from zpipe.errors import FrameError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PAGE = mmap.PAGESIZE
 KEEP_BYTES = 64 << 20
@@ -71,14 +73,16 @@ class Slot:
         """The encoded frame."""
         return memoryview(self._mapping(self.encoded_bytes))[: self.encoded_bytes]
 
-    def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
+    def pixels(self, height: int, width: int) -> "NDArray[np.uint8]":
         """Writable room for the decoded frame: uint8 (height, width, 3), BGR. Only the frame's holder may ask."""
         self._reserve(self._pixels_at + height * width * 3)
         self.pixels_shape = height, width
         return self.read_pixels(height, width)
 
-    def read_pixels(self, height: int, width: int) -> NDArray[np.uint8]:
+    def read_pixels(self, height: int, width: int) -> "NDArray[np.uint8]":
         """The decoded frame as an earlier stage left it."""
+        import numpy as np  # not needed by all who import this module, and a tenth of a second
+
         size_bytes = height * width * 3
         memory = self._mapping(self._pixels_at + size_bytes)
         return np.frombuffer(memory, np.uint8, size_bytes, self._pixels_at).reshape(height, width, 3)

@@ -103,9 +103,11 @@ def open_detector(
         from zpipe.model_plugin import open_plugin_detector
 
         return open_plugin_detector(config, threads, folder)
+    from zpipe.model_cache import turn
     from zpipe.model_core import open_core_detector
 
-    return open_core_detector(config, threads, cache_dir)
+    with turn(cache_dir, config.model) as cache:
+        return open_core_detector(config, threads, cache)
 
 
 def open_classifier(
@@ -120,9 +122,11 @@ def open_classifier(
         from zpipe.model_plugin import open_plugin_classifier
 
         return open_plugin_classifier(config, threads, folder)
+    from zpipe.model_cache import turn
     from zpipe.model_core import open_core_classifier
 
-    return open_core_classifier(config, threads, cache_dir)
+    with turn(cache_dir, config.model) as cache:
+        return open_core_classifier(config, threads, cache)
 
 
 def plugin_include() -> str:

@@ -11,6 +11,7 @@ where they are missing, the same bytes every time; nothing of it is committed.
 import json
 import os
 import random
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,48 @@ def mosaics(folder: Path, width: int, height: int, count: int) -> list[Path]:
 
 REAL_DETECT = {"model": str(DETECTOR), "labels": str(COCO), "confidence": CONFIDENCE, "iou": IOU}
 REAL_CLASSIFY = {"model": str(CLASSIFIER), "labels": str(IMAGENET), "color": "bgr", "mean": MEAN}
+DEMO = ROOT / "configs/demo"
+DEMO_PIXELS = {"color": "rgb", "mean": [127.5] * 3, "scale": [1 / 127.5] * 3}
+NULL = HERE / "null_models.py"
+
+
+def make(name: str) -> Workload:
+    """The workload of this name, its files made if they are not there."""
+    folder = CACHE / "frames"
+    folder.mkdir(parents=True, exist_ok=True)
+    if name == "w1":
+        return Workload(name, folder, mosaics(folder / "w1", 1920, 1080, MOSAICS), REAL_DETECT, REAL_CLASSIFY)
+    if name == "4k":
+        return Workload(name, folder, mosaics(folder / "4k", 3840, 2160, 12), REAL_DETECT, REAL_CLASSIFY)
+    if name == "20mp":
+        return Workload(name, folder, mosaics(folder / "20mp", 5472, 3648, 6), REAL_DETECT, REAL_CLASSIFY)
+    if name == "w2":
+        return Workload(name, folder, [DATA / "videos/car-detection.mp4"], REAL_DETECT, REAL_CLASSIFY)
+    if name == "w3":
+        detect = {"model": str(DEMO / "detector.onnx"), "confidence": 0.4}
+        classify = {"model": str(DEMO / "classifier.onnx"), **DEMO_PIXELS, "margin": 0.1}
+        return Workload(name, folder, sorted((DEMO / "scenes").glob("*.jpg")), detect, classify)
+    if name == "w4":
+        shutil.copy(NULL, folder)
+        detect, classify = {"model": "null_models:Detect"}, {"model": "null_models:Classify"}
+        return Workload(name, folder, tiny(folder / "w4", 64), detect, classify)
+    if name == "w5":
+        return Workload(name, folder, photos(), REAL_DETECT, REAL_CLASSIFY)
+    raise SystemExit(f"no workload {name!r}")
+
+
+def tiny(folder: Path, count: int) -> list[Path]:
+    """JPEGs of 32x32 pixels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"tiny{number}.jpg" for number in range(1, count + 1)]
+    for number, path in enumerate(paths):
+        if not path.exists():
+            cv2.imwrite(str(path), np.full((32, 32, 3), number * 4, np.uint8))
+    return paths
+
+
+def machine() -> dict[str, Any]:
+    """The processor's name and the cores that we may use."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?")
+    return {"processor": name, "cores": len(os.sched_getaffinity(0))}

@@ -1,6 +1,7 @@
 """The demo that ships: found and read as well as the README says."""
 
 import json
+import os
 import subprocess
 import uuid
 from pathlib import Path
@@ -45,3 +46,10 @@ def test_digits_are_found_and_read(tmp_path: Path) -> None:
     assert found / digits >= 0.95
     assert read / found >= 0.93
     assert wrong / digits <= 0.05
+
+
+def test_many_workers_compile_into_an_empty_cache_at_once(tmp_path: Path) -> None:
+    settings = [f"--set=sink.results={tmp_path}/results.jsonl", f"--set=name=demo-{uuid.uuid4().hex[:8]}"]
+    command = [*ZPIPE, "up", DEMO.parent / "demo.yaml", "--quiet", "--detect=4", "--classify=4", *settings]
+    subprocess.run(command, check=True, timeout=100, env={**os.environ, "ZPIPE_CACHE": str(tmp_path / "cache")})
+    assert list((tmp_path / "cache").glob("*.blob"))

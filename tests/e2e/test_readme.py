@@ -53,9 +53,12 @@ def execute(command: list[str], folder: Path) -> str:
 @pytest.mark.timeout(300)
 def test_every_block_runs(place: Path) -> None:
     assert len(BLOCKS) >= 9
+    execute(["zpipe", "up", "configs/demo.yaml", "--set", f"name=demo-{os.getpid()}"], place)  # the first of the two lines
     for language, text in BLOCKS:
         port = free_port()
         text = text.replace("5560", str(port))
+        # Other pipelines may run on the machine, of a `yard` even.
+        text = re.sub(r"(name:|status|stop|--name) yard\b", rf"\1 yard-{os.getpid()}", text)
         if language == "yaml":
             (place / "yard.yaml").write_text(text)
         elif language == "sh":

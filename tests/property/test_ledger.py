@@ -254,7 +254,7 @@ class World:
         reader.ended = True
         self.free.update(reader.slots)
         reader.slots.clear()
-        drained = reader.seq <= self.lengths[reader.stream]
+        drained = reader.dismissed or reader.seq <= self.lengths[reader.stream]
         self.end_stream(reader.stream, drained)
         self.perform(self.ledger.end(number, drained))
         assert reader.dismissed
@@ -497,8 +497,9 @@ class LedgerMachine(RuleBasedStateMachine):
             condemned = world.ledger.condemned(reader.stream) and reader.seq == world.suspects[reader.stream]
             world.take(number, slot, failed or condemned)
 
-    @rule(pick=PICKS)
-    def ingest_ends(self, pick):
+    @rule(pick=PICKS, again=st.booleans())
+    def ingest_ends(self, pick, again):
+        """`again`: a replacement was being started meanwhile; it is sent home, and says that it has ended too."""
         world = self.world
         ready = {
             n: r
@@ -506,7 +507,12 @@ class LedgerMachine(RuleBasedStateMachine):
             if not r.ended and (r.dismissed or r.seq > world.lengths[r.stream])
         }
         if ready:
-            world.end(self.pick(ready, pick)[0])
+            number, reader = self.pick(ready, pick)
+            world.end(number)
+            if again:
+                world.lose(number)
+                world.join_ingest(reader.stream)
+                world.end(max(world.readers))
 
     @rule(pick=PICKS, frame=PICKS, fails=st.lists(st.booleans(), min_size=1, max_size=5), again=st.booleans())
     def a_worker_finishes(self, pick, frame, fails, again):

@@ -18,7 +18,7 @@ ROWS = {
     "rules": "wire flow restart balance history image_headers",
     "hands": "link control endpoints run_folder board frames results_file quarantine processes signals "
     "opencv images draw model model_core model_filters model_labels model_onnxruntime model_plugin model_python "
-    "model_returned",
+    "model_returned model_cache",
     "roles": "ingest sources detect classify sink status resume supervisor plan broker",
     "doors": "__init__ __main__ worker client cli check drawing display tables bench",
 }
@@ -27,7 +27,7 @@ ROW_OF = {module: row for row, modules in enumerate(ROWS.values()) for module in
 OUTSIDE = {
     "zmq": "link control endpoints sink broker worker client",
     "mmap": "board frames",
-    "fcntl": "run_folder results_file",
+    "fcntl": "run_folder results_file model_cache",
     "subprocess": "processes client bench",
     "socket": "signals",
     "signal": "processes signals supervisor worker bench",

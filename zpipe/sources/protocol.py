@@ -1,10 +1,11 @@
 """What a source gives to ingest, and what ingest gives to a source."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Slot(Protocol):
@@ -14,7 +15,7 @@ class Slot(Protocol):
         """Writable room for an encoded file."""
         ...
 
-    def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
+    def pixels(self, height: int, width: int) -> "NDArray[np.uint8]":
         """Writable room for a decoded picture: (height, width, 3), BGR, C-contiguous."""
         ...
 

@@ -8,8 +8,6 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from zpipe import opencv
 from zpipe.config import IngestConfig
 from zpipe.errors import FrameError
@@ -123,6 +121,8 @@ class VideoFrame:
 
     def load(self, slot: Slot) -> None:
         """Converts it to BGR in the slot's memory."""
+        import numpy as np
+
         width, height = _frame_size(self._capture)
         if width <= 0 or height <= 0:
             raise FrameError("the video is closed")

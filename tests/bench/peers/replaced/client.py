@@ -1,4 +1,4 @@
-"""Peer: the replaced design. The client sends pickled JPEGs, as fast as it may or at a given pace, and draws boxes."""
+"""Peer: the replaced design. The client sends pickled JPEGs, as fast as it may or at a given pace."""
 
 import subprocess
 import sys
@@ -6,8 +6,6 @@ import threading
 import time
 from multiprocessing.connection import Client
 from pathlib import Path
-
-import cv2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from shared import job_of_command_line
@@ -36,10 +34,6 @@ def main():
             number, rows = connection.recv()
             answers.add(number, rows.tolist(), sent[number])
             room.release()
-            image = cv2.imread(job.files[number]) if job.draws else None
-            if image is not None:
-                for x, y, w, h, *_ in rows.tolist():
-                    cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), (0, 255, 0), 2)
 
     receiver = threading.Thread(target=receive)
     receiver.start()
