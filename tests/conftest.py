@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-
-DATA = Path(os.environ.get("ZPIPE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-"""Real models, images, videos and broken files beside the checkout; not part of it."""
+from shared_data import DATA
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,8 +15,8 @@ TRIES = 50
 """How many pairs of free ports are tried: one is enough unless other programs take ports at the same moment."""
 
 PATIENCE_S = 2.0
-"""How long a given port may be taken before that is an error. A restarted sink must get its predecessor's; a free port is
-from the range that the kernel takes for outgoing connections too, and one of those may have it for a moment."""
+"""How long a given port may be taken before that is an error. A restarted sink must get its predecessor's; a free port
+is from the range that the kernel takes for outgoing connections too, and one of those may have it for a moment."""
 
 
 def history_of(publish: str) -> str:

@@ -25,7 +25,7 @@ from workloads import CACHE, CONFIDENCE, HERE, IOU, MEAN, Workload, machine, mak
 
 PEERS = HERE / "peers"
 NEAR = 0.03
-"""Confidences differ by so much at most: decoders of JPEG round differently. Objects this near the threshold may differ."""
+"""Confidences differ by so much at most: decoders of JPEG round differently. Objects this near to it may differ."""
 
 LEAST_OVERLAP = 0.98
 MOST_DIFFERENT = 0.005
@@ -151,8 +151,9 @@ def different(mine: Rows, theirs: Rows) -> int:
         for row in some:
             if row[4] < CONFIDENCE + NEAR:
                 continue
-            same = [o for o in others if o[5] == row[5] and overlap(row, o) >= LEAST_OVERLAP and abs(o[4] - row[4]) <= NEAR]
-            alike = [o for o in same if o[6] == row[6] or abs(o[7] - row[7]) <= NEAR and row[7] < 0.5]
+            labelled = [o for o in others if o[5] == row[5] and abs(o[4] - row[4]) <= NEAR]
+            same = [o for o in labelled if overlap(row, o) >= LEAST_OVERLAP]
+            alike = [o for o in same if o[6] == row[6] or (abs(o[7] - row[7]) <= NEAR and row[7] < 0.5)]
             count += not alike
     return count
 

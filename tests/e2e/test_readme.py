@@ -53,7 +53,8 @@ def execute(command: list[str], folder: Path) -> str:
 @pytest.mark.timeout(300)
 def test_every_block_runs(place: Path) -> None:
     assert len(BLOCKS) >= 9
-    execute(["zpipe", "up", "configs/demo.yaml", "--set", f"name=demo-{os.getpid()}"], place)  # the first of the two lines
+    # What the first of the two lines runs.
+    execute(["zpipe", "up", "configs/demo.yaml", "--set", f"name=demo-{os.getpid()}"], place)
     for language, text in BLOCKS:
         port = free_port()
         text = text.replace("5560", str(port))

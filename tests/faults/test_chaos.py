@@ -23,7 +23,7 @@ def test_a_random_process_is_killed_again_and_again(tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", FRAMES)
     # A frame is blamed for the death of the process that worked on it, and the killer here does not ask whether it
     # was guilty: with the default of 3 an innocent frame could be condemned.
-    changes = {"detect": {"count": 3, "options": {"work_ms": 5}}, "classify": {"count": 3}, "max_attempts": 50}
+    changes = {"detect": {"count": 3, "options": {"nap_ms": 5}}, "classify": {"count": 3}, "max_attempts": 50}
     calm = run(make_config(tmp_path / "calm", frames, **changes))
     pipeline = Pipeline(make_config(tmp_path / "chaos", frames, **changes))
     started = pipeline.started()

@@ -24,8 +24,8 @@ def busy_config(folder: Path, frames: Path, timeout_s: float = 60.0) -> Path:
         folder,
         frames,
         ingest=[{"path": str(frames), "stream": "frames", "timeout_s": timeout_s}],
-        detect={"options": {"work_ms": 8}, "timeout_s": timeout_s},
-        classify={"count": 1, "options": {"work_ms": 4}, "timeout_s": timeout_s},
+        detect={"options": {"nap_ms": 8}, "timeout_s": timeout_s},
+        classify={"count": 1, "options": {"nap_ms": 4}, "timeout_s": timeout_s},
         sink={"timeout_s": timeout_s},
         frames={"in_flight": 16},  # so that ingest is there until nearly the end
     )

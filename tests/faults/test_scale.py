@@ -28,7 +28,7 @@ def test_up_and_down_at_random_together_with_kills(tmp_path: Path, frames: Path,
     print(f"SCALE_SEED={seed}")
     rng = random.Random(seed)
     config = make_config(
-        tmp_path, frames, detect={"options": {"work_ms": 30}}, classify={"options": {"work_ms": 15}}, max_attempts=50
+        tmp_path, frames, detect={"options": {"nap_ms": 30}}, classify={"options": {"work_ms": 15}}, max_attempts=50
     )
     pipeline = Pipeline(config)
     pipeline.reaches(5)
@@ -54,7 +54,7 @@ def test_up_and_down_at_random_together_with_kills(tmp_path: Path, frames: Path,
 
 
 def test_more_are_ready_soon_and_fewer_drain(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
-    config = make_config(tmp_path, frames, detect={"count": 1, "options": {"work_ms": 20}}, classify={"count": 1})
+    config = make_config(tmp_path, frames, detect={"count": 1, "options": {"nap_ms": 20}}, classify={"count": 1})
     pipeline = Pipeline(config)
     pipeline.reaches(5)
 
@@ -72,7 +72,8 @@ def test_more_are_ready_soon_and_fewer_drain(tmp_path: Path, frames: Path, calm:
 
 
 def test_status_says_all(tmp_path: Path, frames: Path) -> None:
-    config = make_config(tmp_path, frames, detect={"options": {"work_ms": 20}}, frames={"in_flight": 16})
+    # Slow enough that the run outlives every question, on a busy machine too.
+    config = make_config(tmp_path, frames, detect={"options": {"nap_ms": 80}}, frames={"in_flight": 16})
     pipeline = Pipeline(config)
     pipeline.reaches(40)
     os.kill(pipeline.pid_of("detect-1"), signal.SIGKILL)
@@ -106,7 +107,7 @@ def test_status_says_all(tmp_path: Path, frames: Path) -> None:
 
 
 def test_stop_drains(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
-    detect = {"count": 1, "options": {"work_ms": 20}}
+    detect = {"count": 1, "options": {"nap_ms": 60}}
     pipeline = Pipeline(make_config(tmp_path, frames, detect=detect, classify={"count": 1}, frames={"in_flight": 8}))
     pipeline.reaches(10)
     done = zpipe("stop", pipeline.name)

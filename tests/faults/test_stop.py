@@ -17,7 +17,7 @@ def slow_config(folder: Path, frames: Path, **changes: Any) -> Path:
         folder,
         frames,
         **{
-            "detect": {"count": 1, "options": {"work_ms": 10}},
+            "detect": {"count": 1, "options": {"nap_ms": 10}},
             "classify": {"count": 1},
             "frames": {"in_flight": 8},
             **changes,
@@ -39,7 +39,7 @@ def test_ctrl_c_drains(number: signal.Signals, tmp_path: Path, frames: Path, cal
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
-    pipeline = Pipeline(slow_config(tmp_path, frames, detect={"count": 1, "options": {"work_ms": 500}}))
+    pipeline = Pipeline(slow_config(tmp_path, frames, detect={"count": 1, "options": {"nap_ms": 500}}))
     pipeline.reaches(1)
     pipeline.process.send_signal(signal.SIGINT)
     until(lambda: pipeline.status()["state"] == "draining")
@@ -114,7 +114,7 @@ def test_a_model_that_raises_as_it_is_loaded(tmp_path: Path, frames: Path) -> No
 def test_a_model_that_cannot_start_again(tmp_path: Path, frames: Path) -> None:
     """It started once, worked, died, and cannot any more: the run stops with its error and can be resumed."""
     marker = tmp_path / "gone"
-    options = {"count": 1, "options": {"work_ms": 10, "dies_at_start": str(marker)}}
+    options = {"count": 1, "options": {"nap_ms": 10, "dies_at_start": str(marker)}}
     pipeline = Pipeline(slow_config(tmp_path, frames, detect=options))
     pipeline.reaches(10)
     marker.touch()

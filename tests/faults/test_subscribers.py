@@ -103,7 +103,7 @@ def context() -> Iterator["zmq.Context[Any]"]:
 def slow_config(folder: Path, frames: Path, **sink: Any) -> Path:
     """A run of a second or two with little in flight."""
     return make_config(
-        folder, frames, detect={"count": 1, "options": {"work_ms": 8}}, classify={"count": 1}, sink=sink,
+        folder, frames, detect={"count": 1, "options": {"nap_ms": 8}}, classify={"count": 1}, sink=sink,
         frames={"in_flight": 12},
     )  # fmt: skip
 
@@ -284,7 +284,7 @@ def test_two_streams(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -
     """Each in order and with its own end, though the sink is killed; or one of them alone."""
     sources = [{"path": str(frames), "stream": name} for name in ("left", "right")]
     config = make_config(
-        tmp_path, frames, ingest=sources, detect={"count": 1, "options": {"work_ms": 4}}, classify={"count": 1},
+        tmp_path, frames, ingest=sources, detect={"count": 1, "options": {"nap_ms": 4}}, classify={"count": 1},
         frames={"in_flight": 12},
     )  # fmt: skip
     pipeline = Pipeline(config)

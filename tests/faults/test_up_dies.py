@@ -60,7 +60,7 @@ def test_two_pipelines_do_not_disturb_each_other(
     tmp_path: Path, frames: Path, calm: list[dict[str, Any]]
 ) -> None:
     """One is killed and started again and again; each start clears dead runs; the other one's is not dead."""
-    steady = Pipeline(make_config(tmp_path / "steady", frames, detect={"count": 1, "options": {"work_ms": 20}}))
+    steady = Pipeline(make_config(tmp_path / "steady", frames, detect={"count": 1, "options": {"nap_ms": 20}}))
     steady.reaches(1)
     config = make_config(tmp_path / "shaky", frames, detect={"count": 1}, classify={"count": 1})
     while steady.count() < 150:
@@ -102,7 +102,7 @@ def test_twenty_kills_each_resumed(tmp_path: Path, frames: Path, calm: list[dict
     seed = int(os.environ.get("UP_SEED", random.randrange(1 << 30)))
     print(f"UP_SEED={seed}")
     rng = random.Random(seed)
-    detect = {"count": 1, "options": {"work_ms": 10}}
+    detect = {"count": 1, "options": {"nap_ms": 10}}
     config = make_config(tmp_path, frames, detect=detect, classify={"count": 1}, frames={"in_flight": 8})
     progress = []
     for _ in range(20):
@@ -131,7 +131,7 @@ def half(tmp_path_factory: pytest.TempPathFactory, frames: Path) -> Path:
     """The results file of a run that was killed in the middle; to be copied."""
     folder = tmp_path_factory.mktemp("half")
     config = make_config(
-        folder, frames, detect={"count": 1, "options": {"work_ms": 5}}, classify={"count": 1}, frames={"in_flight": 8}
+        folder, frames, detect={"count": 1, "options": {"nap_ms": 5}}, classify={"count": 1}, frames={"in_flight": 8}
     )
     pipeline = Pipeline(config)
     pipeline.reaches(60)
@@ -252,7 +252,7 @@ def test_another_stream_is_refused(tmp_path: Path, frames: Path, half: Path) -> 
 
 def test_drained_then_resumed(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     config = make_config(
-        tmp_path, frames, detect={"count": 1, "options": {"work_ms": 5}}, classify={"count": 1}, frames={"in_flight": 8}
+        tmp_path, frames, detect={"count": 1, "options": {"nap_ms": 5}}, classify={"count": 1}, frames={"in_flight": 8}
     )
     for count in (20, 60, 100):
         pipeline = Pipeline(config, "--resume")

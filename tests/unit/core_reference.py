@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 import pytest
+from shared_data import DATA
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 MODELS = DATA / "models"
 
 

@@ -21,7 +21,7 @@ from zpipe.model import Classifier, Detector, eligible, open_classifier, open_de
 from zpipe.sources import SourceFrame
 
 WARM_UP = 3
-"""Frames before the first that counts: a model allocates in its first call, and memory is touched for the first time."""
+"""Frames before the first that counts: a model allocates in its first call, memory is touched for the first time."""
 
 LEAST_PASSES = 2
 """How often a sample of files should be gone through in the time given; so many files are taken."""

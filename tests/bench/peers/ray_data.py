@@ -19,7 +19,8 @@ class Detect:
     def __call__(self, batch):
         # read_images gives RGB; the models want BGR.
         batch["image"] = np.stack([np.ascontiguousarray(image[:, :, ::-1]) for image in batch["image"]])
-        batch["boxes"] = np.array([self.models.detect(image).astype(np.float64).tobytes() for image in batch["image"]], object)
+        found = [self.models.detect(image).astype(np.float64).tobytes() for image in batch["image"]]
+        batch["boxes"] = np.array(found, object)
         return batch
 
 
@@ -30,7 +31,7 @@ class Classify:
 
     def __call__(self, batch):
         rows = []
-        for image, boxes in zip(batch["image"], batch["boxes"]):
+        for image, boxes in zip(batch["image"], batch["boxes"], strict=False):
             rows.append(self.models.classify(image, np.frombuffer(boxes, np.float64).reshape(-1, 6)))
         return {"path": batch["path"], "rows": np.array([np.array(r, np.float64).tobytes() for r in rows], object)}
 

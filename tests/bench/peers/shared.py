@@ -117,7 +117,7 @@ def classifier_input(image, boxes, mean):
     """(n, 3, 224, 224): the boxes, stretched, BGR less the mean."""
     height, width = image.shape[:2]
     crops = np.empty((len(boxes), CROP, CROP, 3), np.float32)
-    for crop, (x, y, w, h) in zip(crops, boxes[:, :4]):
+    for crop, (x, y, w, h) in zip(crops, boxes[:, :4], strict=False):
         left, top = min(int(x + 0.5), width - 1), min(int(y + 0.5), height - 1)
         right, bottom = max(int(x + w + 0.5), left + 1), max(int(y + h + 0.5), top + 1)
         crop[:] = cv2.resize(image[top:bottom, left:right], (CROP, CROP), interpolation=cv2.INTER_LINEAR)
