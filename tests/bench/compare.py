@@ -5,7 +5,7 @@
 
 Each peer is a script in peers/, run in a virtual environment of its own that this script makes in the cache folder
 (ZPIPE_BENCH_CACHE, ~/.cache/zpipe/bench). What counts is frames/s from the first tenth of the frames on, by the moments
-at which their results were there: starting is left out, for everybody. A peer whose answers differ from zpipe's is void.
+at which their results were there: starting is left out, for everybody. A peer whose answers differ is void.
 """
 
 import argparse
