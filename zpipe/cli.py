@@ -106,7 +106,8 @@ def up(
 @set_option
 @click.option("--image", type=click.Path(exists=True, dir_okay=False), help="Run the models on this image.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Where to draw what was found in it (PNG or JPEG).")
-def check(config: str, pairs: tuple[str, ...], image: str | None, out: str | None) -> None:
+@click.option("--here", is_flag=True, hidden=True)
+def check(config: str, pairs: tuple[str, ...], image: str | None, out: str | None, here: bool) -> None:
     """Validate a config, load its models and say what they are.
 
     \b
@@ -115,7 +116,11 @@ def check(config: str, pairs: tuple[str, ...], image: str | None, out: str | Non
       zpipe check yard.yaml --image photo.jpg --out found.png
     """
     from zpipe.check import report
+    from zpipe.processes import run_apart
 
+    if not here:  # a damaged library can take its process with it, which must not be ours
+        run_apart(["check", *sys.argv[2:], "--here"])
+        return
     for line in report(config, list(pairs), image, out):
         click.echo(line)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zpipe.config import FramesConfig, IngestConfig, load
 from zpipe.draw import write_pictures
 from zpipe.draw.files import CODECS
-from zpipe.errors import ConfigError, ResultsError
+from zpipe.errors import UNDECODABLE, ConfigError, ResultsError
 from zpipe.images import decode
 from zpipe.sources import SourceFrame, open_source
 
@@ -51,7 +51,7 @@ def read(results: str) -> Iterator[dict[str, Any]]:
                     found = msgspec.json.decode(line)
                     if found["type"] == "frame":
                         yield found
-                except (msgspec.DecodeError, KeyError, TypeError) as error:
+                except (*UNDECODABLE, KeyError, TypeError) as error:
                     if line.endswith(b"\n"):
                         raise ResultsError(f"{results}:{number}: not a result: {error}") from None
     except OSError as error:

@@ -119,10 +119,10 @@ class WorkerLink:
         self.flush()
 
     def put(self, message: wire.FromWorker, took_ns: int) -> None:
-        """Push the output of a frame that took so long; that of a quick one may wait for the next, not longer
-        than MOST_WAIT_NS.
+        """Push the output of a frame that took so long; that of a quick one may wait for the next, until
+        such waits add up to MOST_WAIT_NS.
 
-        A slow one never waits, nor does anything before it: who calls this calls `flush` before it waits for work.
+        What was put before a slow one leaves with it. Who calls this calls `flush` before it waits for work.
         """
         self._waiting.append(message)
         self._waited_ns += took_ns

@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from zpipe.errors import ModelError
+
 TAIL_LINES = 20
 """Last log lines of a worker that are kept for the report of its death."""
 
@@ -151,6 +153,15 @@ def die_with_parent(parent: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:  # it died before the call
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_apart(arguments: list[str]) -> None:
+    """Run a zpipe command in a process of its own; ends ours as that ends, with ModelError if a signal ended it."""
+    exit_code = subprocess.run([*ZPIPE, *arguments], check=False).returncode
+    if exit_code < 0:
+        raise ModelError(f"a model has ended its process: {ending(exit_code)}")
+    if exit_code:
+        sys.exit(exit_code)
 
 
 def ending(exit_code: int) -> str:

@@ -36,6 +36,9 @@ them from the history). 10,000 results of 5 objects are about 10 MB."""
 
 LINGER_MS = 100
 
+MOST_REPLIES = 16
+"""Replies of 1 MB that wait for somebody who asks and does not read; further ones are dropped, and asked for again."""
+
 log = logging.getLogger(__name__)
 
 
@@ -102,6 +105,7 @@ class Sink:
         self._xpub.setsockopt(zmq.XPUB_VERBOSER, 1)
         self._xpub.set_hwm(MOST_WAITING)
         self._history = context.socket(zmq.ROUTER)
+        self._history.setsockopt(zmq.SNDHWM, MOST_REPLIES)
         self._history.setsockopt(zmq.MAXMSGSIZE, history.MAX_REQUEST_BYTES)
         self._audience = history.Audience(behind)
         try:
