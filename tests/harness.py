@@ -1,8 +1,10 @@
 """Running real pipelines in tests: real processes, real sockets, free ports, and a look at what is left behind."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import threading
@@ -229,6 +231,17 @@ def run(config: Path, *options: str, env: dict[str, str] | None = None) -> list[
     code = pipeline.wait()
     assert code == 0, pipeline.said()
     return essences(pipeline.results)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that was free a moment ago, and the next one too."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            with contextlib.suppress(OSError, OverflowError):
+                second.bind(("127.0.0.1", port + 1))
+                return port
 
 
 def fd_count(pid: int) -> int:

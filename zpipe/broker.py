@@ -98,7 +98,7 @@ class Broker:
         self.supervisor = Supervisor(path, self.links, self._board, partial(orders_of, self))
         self.stages, sources = make_groups(config)
         self.supervisor.groups = [self.stages[-1], *self.stages[:-1], *sources]
-        self.ledger = make_ledger(config, sources, self._results)
+        self.ledger = make_ledger(config, self.stages, sources, self._results)
         entries: list[ModelConfig] = [config.detect, *config.classifiers]
         # What a frame costs on another device is not seen in CPU time.
         automatic = [entry.count == "auto" and entry.device.upper() == "CPU" for entry in entries]
@@ -285,12 +285,13 @@ class Broker:
 
     def _lose(self, death: Death) -> None:
         worker, working = death.worker, death.row.working
-        if working is not None:
-            tail = list(worker.process.tail)[-5:]
+        if working is not None and worker.group.role == "sink":
+            self.under_way[working[0]] = working[1]  # it works in order: what was under way before has passed
+        elif working is not None:
+            streams, tail = self.ledger.streams, list(worker.process.tail)[-5:]
+            self.deaths = {(n, seq): said for (n, seq), said in self.deaths.items() if seq > streams[n].published}
             self.deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
         if worker.group.role == "sink":
-            if working is not None:
-                self.under_way[working[0]] = working[1]  # it works in order: what was under way before has passed
             if worker.ready:  # one that was not has not met all that its predecessor had
                 self.subscribers = death.row.subscribers, death.row.behind
             if death.exit_code == 0 and self.state == "lingering":

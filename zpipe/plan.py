@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from zpipe import balance
 from zpipe.config import Config, ModelConfig
-from zpipe.flow import Ledger
+from zpipe.flow import DEPTH, Ledger, limit_for
 from zpipe.results_file import ResultsFile
 from zpipe.supervisor import Group
 
@@ -33,11 +33,14 @@ def make_groups(config: Config) -> tuple[list[Group], list[Group]]:
     return stages, sources
 
 
-def make_ledger(config: Config, sources: list[Group], results: ResultsFile) -> Ledger:
+def make_ledger(config: Config, stages: list[Group], sources: list[Group], results: ResultsFile) -> Ledger:
     """The ledger, going on where the results end. A source whose end is in there is not started."""
     slots = config.frames.in_flight
     most = MOST_SLOTS if isinstance(slots, str) else slots
-    ledger = Ledger(1 + len(config.classifiers), len(sources), most, config.max_attempts)
+    ledger = Ledger(len(stages) - 1, len(sources), most, config.max_attempts)
+    if isinstance(slots, str):
+        counts = [group.wanted for group in stages[:-1]]
+        ledger.limit = limit_for(counts, [DEPTH for _ in counts], len(sources))
     for number, entry in enumerate(config.ingest):
         account = results.stream(str(entry.stream))
         ledger.resume(number, account.seq, account.ok, account.failed, account.closed)

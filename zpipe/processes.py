@@ -1,7 +1,7 @@
 """Worker processes: owns starting, reaping and killing them, and the pipes that carry their log lines.
 
 A worker is started by command, never forked: the broker has threads (ZeroMQ's) and a forked copy of a threaded
-process is broken. It runs in a session of its own, so that Ctrl-C in the terminal reaches `zpipe up` alone,
+process is broken. It runs in a process group of its own, so that Ctrl-C in the terminal reaches `zpipe up` alone,
 which then drains; and it asks the kernel to die with its parent, so a SIGKILLed `zpipe up` leaves nobody behind.
 """
 
@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from zpipe.errors import ModelError
 
@@ -26,6 +27,10 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 
 ZPIPE = (sys.executable, str(Path(__file__).resolve().parent))
 """The command that runs this very package (`__main__.py`), whatever the current folder has."""
+
+OWN_GROUP: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
+"""A group in our session rather than a session, where Python can: when we die, the kernel sends SIGHUP to members of
+such groups that are stopped. So one that was stopped before it came to `die_with_parent` ends too."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -42,7 +47,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            **OWN_GROUP,
             env={**ONE_THREAD, **os.environ},
         )
         assert self._popen.stdout is not None

@@ -21,6 +21,7 @@ import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import runs
 from workloads import CACHE, CONFIDENCE, HERE, IOU, MEAN, Workload, machine, make
 
 PEERS = HERE / "peers"
@@ -87,7 +88,7 @@ class Run:
 
 
 def rate_of(done: list[float]) -> float:
-    """Frames/s from the first tenth on."""
+    """Frames/s from the first tenth on, of a peer that was done with its frames at these moments."""
     done = sorted(done)
     skipped = max(1, len(done) // 10)
     return (len(done) - skipped) / (done[-1] - done[skipped - 1])
@@ -95,17 +96,8 @@ def rate_of(done: list[float]) -> float:
 
 def run_zpipe(workload: Workload, frames: int, precision: str, options: list[str]) -> Run:
     """A run of `zpipe up`; options as on its command line."""
-    config = workload.config(frames, precision)
-    results = Path(json.loads(config.read_text())["sink"]["results"])
-    command = [sys.executable, "-m", "zpipe", "up", str(config), "--quiet", "--overwrite", *options]
-    began = time.time()
-    subprocess.run(command, check=True, timeout=TIMEOUT_S, cwd=config.parent)
-    lines = [json.loads(line) for line in results.read_text().splitlines()]
-    results.unlink()
-    config.unlink()
-    lines = [line for line in lines if line["type"] == "frame"]
-    done = [line["timestamp"] / 1e9 + line["timing_ms"]["total"] / 1e3 for line in lines]
-    return Run(rate_of(done), min(done) - began, [rows_of(line) for line in lines])
+    lines, began = runs.run(workload.config(frames, precision), *options)
+    return Run(runs.rate_of(lines), min(map(runs.done_at, lines)) - began, [rows_of(line) for line in lines])
 
 
 def rows_of(line: dict) -> Rows:
@@ -215,11 +207,11 @@ def main() -> None:
         detect, classify = told.counts.split("x")
         options = ["--detect", detect, "--classify", classify]
     job = job_file(workload, told.frames, told.precision)
-    runs: dict[str, list[Run]] = {"zpipe": [], **{name: [] for name in told.peers.split(",") if name}}
+    found_of: dict[str, list[Run]] = {"zpipe": [], **{name: [] for name in told.peers.split(",") if name}}
     failures: dict[str, str] = {}
     loads = [os.getloadavg()[0]]
     for turn in range(told.runs):
-        for name, found in runs.items():
+        for name, found in found_of.items():
             if name in failures:
                 continue
             try:
@@ -233,10 +225,12 @@ def main() -> None:
                 say(f"run {turn + 1}: {name} failed: {failures[name]}")
         loads.append(os.getloadavg()[0])
     job.unlink()
-    show(told, runs, failures, loads)
+    show(told, found_of, failures, loads)
 
 
-def show(told: argparse.Namespace, runs: dict[str, list[Run]], failures: dict[str, str], loads: list[float]) -> None:
+def show(
+    told: argparse.Namespace, found_of: dict[str, list[Run]], failures: dict[str, str], loads: list[float]
+) -> None:
     """The table, as Markdown."""
     about = machine()
     print(f"\n{datetime.datetime.now():%Y-%m-%d %H:%M}, {about['processor']}, {about['cores']} cores, "
@@ -244,14 +238,14 @@ def show(told: argparse.Namespace, runs: dict[str, list[Run]], failures: dict[st
     print(f"`python tests/bench/compare.py {' '.join(sys.argv[1:])}` (W1, {told.frames} frames, {told.precision})\n")
     print("| | frames/s (median of runs; least to most) | zpipe is faster by | first result after | answers |")
     print("|---|---|---|---|---|")
-    own = statistics.median(run.frames_per_s for run in runs["zpipe"])
-    for name, found in runs.items():
+    own = statistics.median(run.frames_per_s for run in found_of["zpipe"])
+    for name, found in found_of.items():
         what = "zpipe" if name == "zpipe" else ALL[name].what
         if not found:
             print(f"| {what} | - | - | - | not run: {failures[name]} |")
             continue
         rates = sorted(run.frames_per_s for run in found)
-        same = "" if name == "zpipe" else verdict(runs["zpipe"][0], found[0])
+        same = "" if name == "zpipe" else verdict(found_of["zpipe"][0], found[0])
         ratio = own / statistics.median(rates)
         first = statistics.median(run.first_s for run in found)
         print(f"| {what} | {statistics.median(rates):.2f} ({rates[0]:.2f} to {rates[-1]:.2f}) | {ratio:.2f}x "

@@ -6,6 +6,7 @@ where they are missing, the same bytes every time; nothing of it is committed.
     W3  the demo's pages and small models
     W4  tiny JPEGs; models that do nothing: what is left is messaging
     W5  the photos at their own sizes; the models of W1
+    4k, 20mp  mosaics of those sizes; boxes: W1's with a detector that finds a given number of them
 """
 
 import json
@@ -62,8 +63,9 @@ class Workload:
             "classify": dict(self.classify),
             "sink": {"results": str(self.folder / f"{self.name}-{os.getpid()}.jsonl"), "linger_s": 1},
         }
-        if self.name != "w4":
-            config["detect"]["precision"] = config["classify"]["precision"] = precision
+        for stage in ("detect", "classify"):
+            if str(config[stage]["model"]).endswith(".onnx"):
+                config[stage]["precision"] = precision
         for section, change in sections.items():
             config[section] = {**config.get(section, {}), **change} if isinstance(change, dict) else change
         path = self.folder / f"{self.name}-{os.getpid()}.yaml"
@@ -126,6 +128,9 @@ def make(name: str) -> Workload:
         shutil.copy(NULL, folder)
         detect, classify = {"model": "null_models:Detect"}, {"model": "null_models:Classify"}
         return Workload(name, folder, tiny(folder / "w4", 64), detect, classify)
+    if name == "boxes":
+        shutil.copy(NULL, folder)
+        return Workload(name, folder, make("w1").files, {"model": "null_models:Boxes"}, REAL_CLASSIFY)
     if name == "w5":
         return Workload(name, folder, photos(), REAL_DETECT, REAL_CLASSIFY)
     raise SystemExit(f"no workload {name!r}")

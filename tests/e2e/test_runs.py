@@ -1,5 +1,6 @@
 """Whole runs: the same results whatever the counts, the end is the end, nothing left behind."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from harness import Pipeline, essences, make_config, make_frames, run, until
 
+from zpipe.errors import NotRunning
 from zpipe.processes import ZPIPE
 
 RAW_SUBSCRIBER = """
@@ -121,4 +123,17 @@ def test_a_slow_start_is_waited_for(tmp_path: Path) -> None:
     pipeline = Pipeline(config)
     pipeline.started()
     assert pipeline.status()["streams"][0]["read"] == 0
+    assert pipeline.wait() == 0
+
+
+def test_as_few_frames_are_in_flight_as_the_workers_need(tmp_path: Path) -> None:
+    config = make_config(tmp_path, make_frames(tmp_path / "frames", 600), detect={"options": {"work_ms": 10}})
+    pipeline = Pipeline(config)
+    pipeline.started()
+    most = 0
+    while pipeline.process.poll() is None and len(pipeline.results.read_bytes()) < 50_000:
+        with contextlib.suppress(NotRunning):
+            most = max(most, pipeline.status()["in_flight"])
+    assert 0 < most <= 2 * 3 + 2 * 17 + 2  # two workers of two frames and one more, two that are quick, one being read
+    pipeline.process.terminate()
     assert pipeline.wait() == 0

@@ -1,18 +1,39 @@
 """Any process may die at any moment: the results are line for line those of the undisturbed run."""
 
+import contextlib
 import os
 import random
 import signal
 import threading
 import time
+from collections import defaultdict
 from pathlib import Path
 
+import psutil
 import pytest
-from harness import Pipeline, essence, essences, make_config, make_frames, role_of, run, workers_of
+import zmq
+from harness import (
+    RED,
+    Pipeline,
+    essence,
+    essences,
+    free_port,
+    make_config,
+    make_frames,
+    role_of,
+    run,
+    until,
+    workers_of,
+)
 
 from zpipe.client import Subscription
+from zpipe.control import Request, ask
+from zpipe.errors import ZpipeError
 
 FRAMES = 2000
+
+POISON = {"left": (3, 500), "right": (998,)}
+"""Frames that kill their worker, in each of two streams."""
 
 
 @pytest.mark.timeout(280)
@@ -48,8 +69,63 @@ def test_a_random_process_is_killed_again_and_again(tmp_path: Path) -> None:
     assert pipeline.events[-1]["balanced"]
 
 
-def watch(endpoint: str, seen: list[dict]) -> None:
-    with Subscription(endpoint, first=1, ends=True, timeout_s=60) as results:
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_everything_at_once(tmp_path: Path) -> None:
+    """Kills, stops, scaling, poison, `zpipe up` killed and resumed; two streams, and subscribers all along."""
+    seed = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 30)))
+    print(f"CHAOS_SEED={seed}")
+    rng = random.Random(seed)
+    sources = [make_frames(tmp_path / name, 1000, dict.fromkeys(poison, RED)) for name, poison in POISON.items()]
+    calm_sources = [make_frames(tmp_path / "calm" / name, 1000) for name in POISON]
+    changes = {"classify": {"count": 2}, "max_attempts": 50}
+    calm = run(make_config(tmp_path / "calm", calm_sources, **changes))
+    port = free_port()
+    config = make_config(
+        tmp_path / "chaos", sources, detect={"count": 2, "timeout_s": 2, "options": {"nap_ms": 10, "deadly": True}},
+        classify={"count": 2, "timeout_s": 2}, max_attempts=8, sink={"publish": f"tcp://127.0.0.1:{port}"},
+    )  # fmt: skip
+    pipeline = Pipeline(config)
+    pipeline.started()
+    seen: dict[str, list[dict]] = {name: [] for name in POISON}
+    watchers = [
+        threading.Thread(target=watch, args=(f"tcp://127.0.0.1:{port}", seen[name], name)) for name in POISON
+    ]
+    for watcher in watchers:
+        watcher.start()
+    done: dict[str, int] = defaultdict(int)
+    while pipeline.process.poll() is None:
+        time.sleep(rng.uniform(0.05, 0.4))  # the killer's pace
+        living = sorted((p for p in workers_of(pipeline.process.pid) if role_of(p)), key=lambda p: p.pid)
+        what = rng.choices(["kill", "stop", "scale", "up"], [10, 1, 3, 1])[0]
+        with contextlib.suppress(ZpipeError, psutil.Error, zmq.ZMQError):
+            if what == "up" and pipeline.count() < 1900:
+                pipeline.kill()
+                until(lambda: not pipeline.children(), timeout_s=2)  # noqa: B023
+                pipeline = Pipeline(config, "--resume")
+            elif what == "scale":
+                ask(pipeline.name, Request("scale", {rng.choice(["detect", "classify"]): rng.randint(1, 4)}))
+            elif living:
+                rng.choice(living).send_signal(signal.SIGSTOP if what == "stop" else signal.SIGKILL)
+            done[what] += 1
+    assert pipeline.wait() == 0, pipeline.said()
+    print(dict(done))
+    for watcher in watchers:
+        watcher.join(60)
+    found = essences(pipeline.results)
+    assert [line for name in POISON for line in seen[name]] == found
+    for line, expected in zip(found, calm, strict=True):
+        if line["type"] == "eos":
+            assert line["ok"] + line["failed"] == 1000
+        elif line["seq"] in POISON[line["stream"]]:
+            assert line["error"]["stage"] == "detect"
+            assert "8 attempts" in line["error"]["reason"]
+        else:
+            assert line == expected
+
+
+def watch(endpoint: str, seen: list[dict], stream: str | None = None) -> None:
+    with Subscription(endpoint, stream, first=1, ends=True, timeout_s=60) as results:
         while True:
             try:
                 seen.append(essence(results.next_line()[0]))

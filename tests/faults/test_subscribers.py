@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 import zmq
-from harness import Pipeline, essence, essences, make_config, until, with_faults
+from harness import Pipeline, essence, essences, free_port, make_config, until, with_faults
 from proxy import Proxy
 
 from zpipe.client import Subscription
@@ -252,9 +251,7 @@ def test_their_network_is_paused(
 
 def test_up_is_killed_and_resumed(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     """On a port of its own the run goes on, and its subscribers with it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = slow_config(tmp_path, frames, publish=f"tcp://127.0.0.1:{port}")
     pipeline = Pipeline(config)
     pipeline.started()
@@ -298,6 +295,22 @@ def test_two_streams(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -
     assert right.all() == expected["right"]
     for name in ("left", "right"):
         assert [line for line in both.all() if line["stream"] == name] == expected[name]
+
+
+def test_the_sink_is_killed_while_it_waits_for_them(
+    tmp_path: Path, frames: Path, calm: list[dict[str, Any]], context: "zmq.Context[Any]"
+) -> None:
+    """Its successor waits for them too: nothing is read before they are there."""
+    pipeline = Pipeline(slow_config(tmp_path, frames), "--wait-subscribers", "1")
+    endpoint = pipeline.started()["publish"]
+    for restarts in (1, 2):
+        os.kill(pipeline.pid_of("sink"), signal.SIGKILL)
+        until(lambda: pipeline.status()["stages"][0]["restarts"] == restarts)  # noqa: B023
+    until(lambda: [stage["workers"][0]["state"] for stage in pipeline.status()["stages"][1:]] == ["idle"] * 3)
+    assert pipeline.status()["streams"][0]["read"] == 0
+    raw = RawWatcher(endpoint, context)
+    assert pipeline.wait() == 0, pipeline.said()
+    assert raw.stop() == list(range(1, 202))
 
 
 def test_who_leaves_early_is_not_waited_for(tmp_path: Path, frames: Path) -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from harness import Pipeline, essence, essences, make_config, make_frames, run, until
 
@@ -46,11 +47,16 @@ def test_its_workers_end_with_it_while_they_start(tmp_path: Path, frames: Path) 
     shutil.rmtree(folder_of(pipeline.name))
 
 
-def test_stopped_workers_end_with_it(tmp_path: Path, frames: Path) -> None:
-    pipeline = Pipeline(make_config(tmp_path, frames, detect={"options": {"work_ms": 1000}}))
-    pipeline.reaches(1)
-    for pid in pipeline.workers().values():
-        os.kill(pid, signal.SIGSTOP)
+@pytest.mark.parametrize("results", [0, 1])
+def test_stopped_workers_end_with_it(results: int, tmp_path: Path, frames: Path) -> None:
+    """Stopped at work, or as soon as they are there: before they could ask to be killed with it."""
+    pipeline = Pipeline(make_config(tmp_path, frames, detect={"options": {"nap_ms": 1000}}))
+    pipeline.reaches(results)
+    until(pipeline.children)
+    workers = [psutil.Process(pid) for pid in pipeline.children()]
+    for worker in workers:
+        worker.suspend()
+    until(lambda: all(worker.status() == psutil.STATUS_STOPPED for worker in workers))
     pipeline.kill()
     until(lambda: not pipeline.children(), timeout_s=2)
     shutil.rmtree(folder_of(pipeline.name))

@@ -1,6 +1,7 @@
 """Peer: OpenFilter. A source filter reads and decodes, then a detect and a classify filter, each a process.
 
-With its shared-memory transport on (the default re-encodes each picture as JPEG, or sends 6 MB of pixels by TCP).
+With its shared-memory transport on and JPEG off: by default it encodes each picture anew between filters, which
+costs it speed and makes its answers differ.
 """
 
 import os
@@ -59,11 +60,21 @@ class Classify(Filter):
 
 if __name__ == "__main__":
     job = job_of_command_line()
+    lossless = {"outputs_jpg": False}
     first, second = "tcp://127.0.0.1:5591", "tcp://127.0.0.1:5593"
     Filter.run_multi(
         [
-            (Source, {"id": "source", "outputs": first.replace("127.0.0.1", "*"), "job": job.path}),
-            (Detect, {"id": "detect", "sources": first, "outputs": second.replace("127.0.0.1", "*"), "job": job.path}),
+            (Source, {"id": "source", "outputs": first.replace("127.0.0.1", "*"), **lossless, "job": job.path}),
+            (
+                Detect,
+                {
+                    "id": "detect",
+                    "sources": first,
+                    "outputs": second.replace("127.0.0.1", "*"),
+                    **lossless,
+                    "job": job.path,
+                },
+            ),
             (Classify, {"id": "classify", "sources": second, "job": job.path}),
         ],
         prop_exit="all",

@@ -2,7 +2,6 @@
 
 import os
 
-os.environ["RAY_DEDUP_LOGS"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import cv2
@@ -42,12 +41,14 @@ def run(job):
     numbers = {}
     for number, file in enumerate(job.files):
         numbers.setdefault(os.path.basename(file), []).append(number)
-    share = 0.3 * job.cores / 2
     data = ray.data.read_images(job.files, include_paths=True, override_num_blocks=len(job.files) // 4)
     for stage in (Detect, Classify):
         data = data.map_batches(
-            stage, fn_constructor_args=(job.path,), batch_size=2, compute=ray.data.ActorPoolStrategy(size=job.cores),
-            num_cpus=share,
+            stage,
+            fn_constructor_args=(job.path,),
+            batch_size=2,
+            compute=ray.data.ActorPoolStrategy(size=job.cores),
+            num_cpus=0.25,  # half of the cores for two pools of an actor per core; the rest is for reading
         )
     answers = job.open_answers()
     for row in data.iter_rows():

@@ -20,8 +20,12 @@ def main():
     job = job_of_command_line()
     library = ctypes.CDLL(job.library)
     library.start(
-        job.detector.encode(), job.classifier.encode(), job.precision.encode(), ctypes.c_float(job.confidence),
-        ctypes.c_float(job.iou), (ctypes.c_float * 3)(*job.mean),
+        job.detector.encode(),
+        job.classifier.encode(),
+        job.precision.encode(),
+        ctypes.c_float(job.confidence),
+        ctypes.c_float(job.iou),
+        (ctypes.c_float * 3)(*job.mean),
     )
     frames = {}
 
