@@ -179,6 +179,10 @@ def throughput(folder: Path, kills: int, frame_ms: float, count: int) -> None:
 # ---- soak -----------------------------------------------------------------------------------------------------
 
 
+YOUNG_S = 5.0
+"""A process that is younger is still being started: nothing is said of it."""
+
+
 class Sample(NamedTuple):
     """What a process holds: resident and private MB, file descriptors, sockets among them, threads."""
 
@@ -196,8 +200,10 @@ def sample_of(process: psutil.Process) -> Sample:
     return Sample(memory.rss / 1e6, memory.uss / 1e6, fd_count(process.pid), sockets, process.num_threads())
 
 
-def soak(folder: Path, count: int, frame_ms: float, every_s: float, kills_per_minute: float) -> None:
-    """A long run; samples of every process on the way."""
+def soak(
+    folder: Path, count: int, frame_ms: float, every_s: float, kills_per_minute: float, keep: Path | None
+) -> None:
+    """A long run; samples of every process on the way, all of them kept in a file if wanted."""
     make_frames(folder / "frames", 1000)
     listed = folder / "frames.txt"
     listed.write_text("\n".join(f"frames/img{1 + n % 1000}.png" for n in range(count)))
@@ -220,7 +226,7 @@ def soak(folder: Path, count: int, frame_ms: float, every_s: float, kills_per_mi
             names = {pid: name for name, pid in pipeline.workers().items()}
             for process in [up, *workers_of(up.pid)]:
                 name = "up" if process.pid == up.pid else names.get(process.pid, "")
-                if name and (process.pid == up.pid or now - process.create_time() + time.time() - now > 5):
+                if name and time.time() - process.create_time() > YOUNG_S:
                     samples[name].append((now - began, sample_of(process)))
             entries = [entry.stat() for entry in os.scandir(run_folder)]
             shared.append((now - began, sum(e.st_blocks * 512 for e in entries) / 1e6, len(entries)))
@@ -242,10 +248,9 @@ def soak(folder: Path, count: int, frame_ms: float, every_s: float, kills_per_mi
             print(f"{name:14} {len(taken):7}  {pairs}")
     later = [(size, files) for at, size, files in shared if at >= min(60, took_s / 2)]
     print(f"run folder: {later[0][0]:.1f} -> {later[-1][0]:.1f} MB, {later[0][1]} -> {later[-1][1]} files")
-    with open(folder / "samples.jsonl", "w") as file:
-        for name, taken in samples.items():
-            file.writelines(json.dumps({"process": name, "at_s": at, **s._asdict()}) + "\n" for at, s in taken)
-    print(f"all samples: {folder / 'samples.jsonl'}")
+    if keep is not None:
+        rows = [{"process": name, "at_s": at, **s._asdict()} for name, taken in samples.items() for at, s in taken]
+        keep.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def hear(endpoint: str) -> None:
@@ -261,21 +266,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["latency", "throughput", "soak"])
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--frame-ms", type=float, help="work of a detect worker (20; soak 2)")
+    parser.add_argument("--frame-ms", type=float, help="work of a detect worker (20; soak 5)")
     parser.add_argument("--frames", type=int, help="(throughput 2000, soak 100000)")
     parser.add_argument("--every-s", type=float, default=2.0, help="between two samples of the soak")
     parser.add_argument("--kills-per-minute", type=float, default=0.0, help="in the soak")
+    parser.add_argument("--samples", type=Path, help="keep all samples of the soak in this file")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     options = parser.parse_args()
     random.seed(options.seed)
-    folder = Path(tempfile.mkdtemp(prefix="zpipe-recovery-"))
-    print(f"seed {options.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {folder}")
-    if options.what == "latency":
-        latency(folder, options.kills, options.frame_ms or 20)
-    elif options.what == "throughput":
-        throughput(folder, options.kills, options.frame_ms or 20, options.frames or 2000)
-    else:
-        soak(folder, options.frames or 100_000, options.frame_ms or 2, options.every_s, options.kills_per_minute)
+    print(f"seed {options.seed}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory(prefix="zpipe-recovery-") as name:
+        folder = Path(name)
+        if options.what == "latency":
+            latency(folder, options.kills, options.frame_ms or 20)
+        elif options.what == "throughput":
+            throughput(folder, options.kills, options.frame_ms or 20, options.frames or 2000)
+        else:
+            count, frame_ms = options.frames or 100_000, options.frame_ms or 5
+            soak(folder, count, frame_ms, options.every_s, options.kills_per_minute, options.samples)
 
 
 if __name__ == "__main__":

@@ -122,3 +122,34 @@ def test_a_subscriber_is_behind_until_it_says_otherwise_or_leaves(file):
     audience.heard(b"\0subscriber/you")
     audience.heard(b"\0subscriber/me")
     assert audience.behind == set()
+
+
+def test_who_is_cut_off_before_it_has_everything_may_come_back(file):
+    audience = heard(b"\x01subscriber/me", b"\x01subscriber/you", b"\0subscriber/me", b"\0subscriber/you")
+    assert (audience.behind, audience.gone) == (set(), {b"me", b"you"})
+    audience.heard(b"\x01subscriber/me")
+    assert (audience.behind, audience.gone) == ({b"me"}, {b"you"})
+    asked(file, "you", None, 1, True, audience=audience)  # its farewell came by the other socket
+    asked(file, "me", None, 1, True, audience=audience)
+    audience.heard(b"\0subscriber/me")
+    assert (audience.behind, audience.gone) == (set(), set())
+
+
+def test_those_who_were_there_before_are_expected_until_they_come():
+    audience = Audience(expected=2)
+    assert len(audience.gone) == 2
+    audience.heard(b"\x01subscriber/me")
+    assert len(audience.gone) == 1
+    audience.heard(b"\0subscriber/me")
+    audience.heard(b"\x01subscriber/me")  # the same again, not the other
+    assert (audience.behind, len(audience.gone)) == ({b"me"}, 1)
+    audience.heard(b"\x01subscriber/you")
+    audience.heard(b"\x01subscriber/they")
+    assert (audience.behind, audience.gone) == ({b"me", b"you", b"they"}, set())
+
+
+def test_plain_subscribers_are_those_that_are_not_zpipes():
+    ours = [b"\x01results/", b"\x01subscriber/me"]
+    assert heard(*ours).plain == 0
+    assert heard(*ours, b"\x01results/yard", b"\x01").plain == 2
+    assert heard(*ours, b"\x01results/yard", b"\0results/", b"\0subscriber/me").plain == 1

@@ -129,8 +129,8 @@ def test_a_child_of_the_dead_that_holds_the_pipe_does_not_hold_us(all_processes:
     os.kill(int(lines[0]), signal.SIGKILL)
 
 
-def test_a_worker_is_in_a_session_of_its_own_with_one_thread_for_algebra(all_processes: Processes) -> None:
-    all_processes.start("a", ["import os; print(os.getsid(0) == os.getpid(), os.environ['OMP_NUM_THREADS'])"])
+def test_a_worker_is_in_a_process_group_of_its_own_with_one_thread_for_algebra(all_processes: Processes) -> None:
+    all_processes.start("a", ["import os; print(os.getpgid(0) == os.getpid(), os.environ['OMP_NUM_THREADS'])"])
     assert reaped(all_processes)[2] == ["True 1"]
 
 

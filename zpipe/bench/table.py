@@ -42,10 +42,10 @@ def costs_of(report: Report) -> Table:
 
 def runs_of(report: Report) -> Table:
     """What the pipeline reached; narrow enough for 80 columns."""
-    table = Table(title="the pipeline", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("workers")
-    for column in ("frames/s", "of bound", "CPU ms", "added ms", "p50/p95/p99 ms", "memory MB"):
-        table.add_column(column, justify="right")
+    table = Table(title="the pipeline", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("workers", no_wrap=True)
+    for column in ("frames/s", "bound", "CPU ms", "added", "p50/p95/p99", "MB"):
+        table.add_column(column, justify="right", no_wrap=True)
     for run in report.runs:
         added_ms, latency = report.overhead_ms(run), run.latency_ms
         table.add_row(
@@ -57,14 +57,18 @@ def runs_of(report: Report) -> Table:
             f"{latency.p50:.0f}/{latency.p95:.0f}/{latency.p99:.0f}",
             f"{run.processes_mb:.0f}+{run.frames_mb:.0f}",
         )
-    table.caption = "CPU: of all processes, a frame; added: beyond the bare cost; memory: processes + frames in flight"
+    table.caption = (
+        "CPU ms: of all processes, a frame. Added: beyond the bare cost. p50/p95/p99: ms from read to logged, at full "
+        "load. MB: processes + frames in flight."
+    )
+    table.caption_justify = "left"
     return table
 
 
 def workers_of(run: Figures) -> str:
-    """`2x1`; `auto (2x2)`."""
+    """`2x1`; `auto 2x2`."""
     counts = "x".join(map(str, run.counts.values()))
-    return f"auto ({counts})" if run.auto else counts
+    return f"auto {counts}" if run.auto else counts
 
 
 def advice(report: Report) -> str:

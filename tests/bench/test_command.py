@@ -1,0 +1,85 @@
+"""The `bench` command end to end, with models that do nothing: all figures, nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from harness import make_config, make_frames, until
+
+from zpipe.run_folder import SHARED_MEMORY
+
+
+def bench(config: Path, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "zpipe", "bench", str(config), *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=config.parent,
+    )  # fmt: skip
+
+
+def left_behind(pid: int) -> list[str]:
+    """Processes and folders of that bench."""
+    found = [str(path) for path in SHARED_MEMORY.glob(f"*bench-{pid}*")]
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if f"bench-{pid}" in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(line)
+    return found
+
+
+@pytest.mark.timeout(240)
+def test_a_config_is_measured(tmp_path: Path) -> None:
+    config = make_config(tmp_path, make_frames(tmp_path / "frames", 20), detect={"options": {"work_ms": 2}})
+    process = bench(config, "--seconds", "1", "--json", "--plot", "report.html")
+    out, said = process.communicate(timeout=220)
+    assert process.returncode == 0, said
+    report = json.loads(out)
+    assert set(report["bare"]["cost_ms"]) == {"read", "decode", "detect", "classify"}
+    assert report["bare"]["cost_ms"]["detect"] >= 2
+    assert report["bound"] == pytest.approx(report["cores"] / report["bare"]["total_ms"] * 1e3)
+    assert [run["auto"] for run in report["runs"]].count(True) == 1
+    for run in report["runs"]:
+        assert run["frames_per_s"] > 0
+        assert run["cpu_ms"] > 2
+        assert run["latency_ms"]["p50"] <= run["latency_ms"]["p95"] <= run["latency_ms"]["p99"]
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert not left_behind(process.pid)
+    assert not (tmp_path / "results.jsonl").exists(), "the config's own results file is not touched"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_it_is_interrupted(number: signal.Signals, tmp_path: Path) -> None:
+    config = make_config(tmp_path, make_frames(tmp_path / "frames", 20))
+    process = bench(config, "--seconds", "1")
+    until(lambda: any("worker" in line for line in left_behind(process.pid)), 60, "a run of it")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == (-number if number == signal.SIGKILL else 130), said
+    until(lambda: not [line for line in left_behind(process.pid) if "worker" in line], 10, "its workers are gone")
+    if number != signal.SIGKILL:  # what that leaves, the next start clears
+        assert not left_behind(process.pid)
+
+
+def test_a_model_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+    config = make_config(tmp_path, make_frames(tmp_path / "frames", 3), detect={"model": "nowhere:Detect"})
+    process = bench(config)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "no module nowhere" in said
+
+
+def test_a_plot_of_another_kind_is_refused_at_once(tmp_path: Path) -> None:
+    config = make_config(tmp_path, make_frames(tmp_path / "frames", 3))
+    began = time.monotonic()
+    process = bench(config, "--plot", "report.pdf")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert ".png, .svg, .html" in said
+    assert time.monotonic() - began < 30
+    assert os.listdir(tmp_path)
