@@ -19,6 +19,8 @@ def bench(config: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "zpipe", "bench", str(config), *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=config.parent,
+        # Who runs the tests in the background may ignore Ctrl-C, and what is ignored is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
