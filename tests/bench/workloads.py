@@ -4,7 +4,7 @@ where they are missing, the same bytes every time; nothing of it is committed.
     W1  1080p JPEGs, each a mosaic of six photos; YOLOX-nano, SqueezeNet
     W2  a video; the same models
     W3  the demo's pages and small models
-    W4  tiny JPEGs; models that do nothing: what is left is messaging
+    W4  tiny JPEGs; models that do nothing (a C plugin): what is left is messaging
     W5  the photos at their own sizes; the models of W1
     4k, 20mp  mosaics of those sizes; boxes: W1's with a detector that finds a given number of them
 """
@@ -13,6 +13,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,6 @@ REAL_DETECT = {"model": str(DETECTOR), "labels": str(COCO), "confidence": CONFID
 REAL_CLASSIFY = {"model": str(CLASSIFIER), "labels": str(IMAGENET), "color": "bgr", "mean": MEAN}
 DEMO = ROOT / "configs/demo"
 DEMO_PIXELS = {"color": "rgb", "mean": [127.5] * 3, "scale": [1 / 127.5] * 3}
-NULL = HERE / "null_models.py"
 
 
 def make(name: str) -> Workload:
@@ -125,15 +125,22 @@ def make(name: str) -> Workload:
         classify = {"model": str(DEMO / "classifier.onnx"), **DEMO_PIXELS, "margin": 0.1}
         return Workload(name, folder, sorted((DEMO / "scenes").glob("*.jpg")), detect, classify)
     if name == "w4":
-        shutil.copy(NULL, folder)
-        detect, classify = {"model": "null_models:Detect"}, {"model": "null_models:Classify"}
-        return Workload(name, folder, tiny(folder / "w4", 64), detect, classify)
+        model = {"model": str(smallest_plugin(folder))}
+        return Workload(name, folder, tiny(folder / "w4", 64), model, model)
     if name == "boxes":
-        shutil.copy(NULL, folder)
-        return Workload(name, folder, make("w1").files, {"model": "null_models:Boxes"}, REAL_CLASSIFY)
+        shutil.copy(HERE / "boxes.py", folder)
+        return Workload(name, folder, make("w1").files, {"model": "boxes:Boxes"}, REAL_CLASSIFY)
     if name == "w5":
         return Workload(name, folder, photos(), REAL_DETECT, REAL_CLASSIFY)
     raise SystemExit(f"no workload {name!r}")
+
+
+def smallest_plugin(folder: Path) -> Path:
+    """The plugin that always finds one object and one class, built: models that do nothing, in C as real ones are."""
+    path, source = folder / "libnothing.so", ROOT / "tests/plugins/good.c"
+    include = ["-I", str(ROOT / "ext/include")]
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", *include, str(source), "-o", str(path)], check=True)
+    return path
 
 
 def tiny(folder: Path, count: int) -> list[Path]:
