@@ -14,7 +14,7 @@ import sys
 from workloads import machine, make
 
 NAMES = {
-    "w1": "W1 1080p mosaics", "w2": "W2 video 768x432", "w3": "W3 the demo", "w4": "W4 models that do nothing",
+    "w1": "W1 1080p mosaics", "w2": "W2 video 640x360", "w3": "W3 the demo", "w4": "W4 models that do nothing",
     "w5": "W5 photos of mixed sizes", "4k": "4K mosaics", "20mp": "20 MP mosaics",
 }  # fmt: skip
 

@@ -119,7 +119,7 @@ def make(name: str) -> Workload:
     if name == "20mp":
         return Workload(name, folder, mosaics(folder / "20mp", 5472, 3648, 6), REAL_DETECT, REAL_CLASSIFY)
     if name == "w2":
-        return Workload(name, folder, [DATA / "videos/car-detection.mp4"], REAL_DETECT, REAL_CLASSIFY)
+        return Workload(name, folder, [DATA / "videos/bottle-detection.mp4"], REAL_DETECT, REAL_CLASSIFY)
     if name == "w3":
         detect = {"model": str(DEMO / "detector.onnx"), "confidence": 0.4}
         classify = {"model": str(DEMO / "classifier.onnx"), **DEMO_PIXELS, "margin": 0.1}

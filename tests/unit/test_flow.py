@@ -224,6 +224,18 @@ def test_deeper_workers_take_more_and_the_limit_bounds_what_is_in_flight():
     assert made.published(SINK, 0, 1) == []
 
 
+def test_slots_are_granted_by_the_quarter():
+    made = ledger(stages=1, slots=8)
+    read(made, 8)
+    for seq in (1, 2, 3):
+        made.output(DETECT, 0, seq, b"", failed=False)
+    assert made.published(SINK, 0, 1) == []  # one of eight is not worth a message
+    (grant,) = made.published(SINK, 0, 2)
+    assert (grant.worker, len(grant.slots)) == (INGEST, 2)
+    assert made.published(SINK, 0, 3) == []
+    made.check()
+
+
 # ---- the end -------------------------------------------------------------------------------------------------
 
 

@@ -124,10 +124,13 @@ class Watch:
         self._results = Tail(results)
 
     def figures(self, auto: bool, seconds: float) -> Figures:
-        """Wait until it is steady, then watch it for so long, or until its sources end."""
-        self._await_steady(AUTO_STEADY_S if auto else STEADY_S)
-        status = self._status()
-        moments = [self._moment()]
+        """Wait until it is steady, then watch it for so long, or until its sources end.
+
+        Sources that end before it is steady (a short video) are measured from when its workers were there.
+        """
+        status, moments = self._await_steady(AUTO_STEADY_S if auto else STEADY_S)
+        if self._flows:
+            moments = moments[-1:]
         while self._flows and moments[-1].at_s - moments[0].at_s < seconds:
             time.sleep(LOOK_S)
             moments.append(self._moment())
@@ -162,31 +165,25 @@ class Watch:
             seconds=took_s,
         )
 
-    def _await_steady(self, steady_s: float) -> None:
-        """Until all workers wanted have been there for so long."""
-        deadline, since, before = time.monotonic() + START_S, time.monotonic(), None
+    def _await_steady(self, steady_s: float) -> tuple[dict[str, Any] | None, list[Moment]]:
+        """Until all workers wanted have been there for so long, or the sources end: its status, and the moments since
+        they are all there."""
+        deadline, found, before, moments = time.monotonic() + START_S, None, None, list[Moment]()
         while time.monotonic() < deadline:
             self._run.check()
-            now = self._workers()
+            if not self._flows:
+                return found, moments
+            status = self._status()
+            now = workers_of(status) if status is not None else None
             if now is None or now != before:
-                since, before = time.monotonic(), now
-            elif time.monotonic() - since >= steady_s:
-                return
-            elif not self._run.lives:
-                raise RunFailed("its sources ended before the pipeline was steady: measure over more frames")
+                before, moments = now, []
+            if now is not None:
+                found = status
+                moments.append(self._moment())
+                if moments[-1].at_s - moments[0].at_s >= steady_s:
+                    return found, moments
             time.sleep(LOOK_S)
         raise RunFailed(f"its workers were not there after {START_S:g} s")
-
-    def _workers(self) -> dict[str, int] | None:
-        """Workers by stage, if it runs and all that are wanted are at work."""
-        status = self._status()
-        if status is None or status["state"] != "running":
-            return None
-        for stage in status["stages"]:
-            working = [worker["state"] for worker in stage["workers"] if worker["state"] != "starting"]
-            if len(working) != stage["wanted"]:
-                return None
-        return {stage["stage"]: stage["wanted"] for stage in status["stages"]}
 
     def _status(self) -> dict[str, Any] | None:
         """What `zpipe status` says; None if it is not there yet, or not any more."""
@@ -199,3 +196,14 @@ class Watch:
     def _moment(self) -> Moment:
         self._results.read()
         return Moment(time.monotonic(), self._run.cpu_s(), len(self._results.total_ms))
+
+
+def workers_of(status: dict[str, Any]) -> dict[str, int] | None:
+    """Workers by stage, if it runs and all that are wanted are at work."""
+    if status["state"] != "running":
+        return None
+    for stage in status["stages"]:
+        working = [worker["state"] for worker in stage["workers"] if worker["state"] != "starting"]
+        if len(working) != stage["wanted"]:
+            return None
+    return {stage["stage"]: stage["wanted"] for stage in status["stages"]}

@@ -58,28 +58,44 @@ std::thread detect_thread, classify_thread;
 ov::InferRequest detector, classifier;
 float min_confidence, max_iou, mean[3];
 
-// Bilinear, half-pixel centres, as OpenCV's INTER_LINEAR: a region of BGR pixels into planes.
+struct Tap {
+    int first, second, weight_first, weight_second;
+};
+
+// Where output i of a resized side lies in the source, as OpenCV's INTER_LINEAR has it: half-pixel centres, weights of
+// 1/2048. At its ends a row counts twice, a column once.
+std::vector<Tap> taps(int from, int to, bool columns) {
+    std::vector<Tap> found(to);
+    const double ratio = 1.0 / (double(to) / from);
+    for (int i = 0; i < to; ++i) {
+        const float at = float((i + 0.5) * ratio - 0.5);
+        int first = int(std::floor(at));
+        float part = at - first;
+        if (columns && (first < 0 || first >= from - 1)) {
+            first = std::clamp(first, 0, from - 1);
+            part = 0;
+        }
+        found[i] = {std::clamp(first, 0, from - 1), std::clamp(first + 1, 0, from - 1),
+                    int(std::lrint((1 - part) * 2048)), int(std::lrint(part * 2048))};
+    }
+    return found;
+}
+
+// A region of BGR pixels into planes, to the bit as OpenCV resizes it: or the answers would differ.
 void resize(const uint8_t* from, int stride, int w, int h, float* to, int ow, int oh, int row, size_t plane,
             const float* less) {
-    std::vector<int> left(ow);
-    std::vector<float> part(ow);
-    for (int x = 0; x < ow; ++x) {
-        float at = std::max(0.0f, (x + 0.5f) * w / ow - 0.5f);
-        left[x] = std::min(static_cast<int>(at), w - 1);
-        part[x] = left[x] == w - 1 ? 0 : at - left[x];
-    }
+    const std::vector<Tap> columns = taps(w, ow, true), rows = taps(h, oh, false);
     for (int y = 0; y < oh; ++y) {
-        float at = std::max(0.0f, (y + 0.5f) * h / oh - 0.5f);
-        int top = std::min(static_cast<int>(at), h - 1);
-        float down = top == h - 1 ? 0 : at - top;
-        const uint8_t* a = from + static_cast<size_t>(top) * stride;
-        const uint8_t* b = down > 0 ? a + stride : a;
+        const Tap& v = rows[y];
+        const uint8_t* upper = from + size_t(v.first) * stride;
+        const uint8_t* lower = from + size_t(v.second) * stride;
         for (int x = 0; x < ow; ++x) {
-            const int l = 3 * left[x], r = part[x] > 0 ? l + 3 : l;
+            const Tap& u = columns[x];
             for (int c = 0; c < 3; ++c) {
-                float upper = a[l + c] + (a[r + c] - a[l + c]) * part[x];
-                float lower = b[l + c] + (b[r + c] - b[l + c]) * part[x];
-                to[c * plane + static_cast<size_t>(y) * row + x] = upper + (lower - upper) * down - less[c];
+                const int a = (upper[3 * u.first + c] * u.weight_first + upper[3 * u.second + c] * u.weight_second) >> 4;
+                const int b = (lower[3 * u.first + c] * u.weight_first + lower[3 * u.second + c] * u.weight_second) >> 4;
+                const int level = (((a * v.weight_first) >> 16) + ((b * v.weight_second) >> 16) + 2) >> 2;
+                to[c * plane + size_t(y) * row + x] = float(level) - less[c];
             }
         }
     }
