@@ -6,7 +6,7 @@ where they are missing, the same bytes every time; nothing of it is committed.
     W3  the demo's pages and small models
     W4  tiny JPEGs; models that do nothing (a C plugin): what is left is messaging
     W5  the photos at their own sizes; the models of W1
-    4k, 20mp  mosaics of those sizes; boxes: W1's with a detector that finds a given number of them
+    4k, 20mp  mosaics of those sizes; boxes: W5's with a detector that finds a given number of them
 """
 
 import json
@@ -129,7 +129,7 @@ def make(name: str) -> Workload:
         return Workload(name, folder, tiny(folder / "w4", 64), model, model)
     if name == "boxes":
         shutil.copy(HERE / "boxes.py", folder)
-        return Workload(name, folder, make("w1").files, {"model": "boxes:Boxes"}, REAL_CLASSIFY)
+        return Workload(name, folder, photos(), {"model": "boxes:Boxes"}, REAL_CLASSIFY)
     if name == "w5":
         return Workload(name, folder, photos(), REAL_DETECT, REAL_CLASSIFY)
     raise SystemExit(f"no workload {name!r}")

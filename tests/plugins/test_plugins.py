@@ -1,35 +1,23 @@
 """Plugins: the smallest one, the example library and deliberately bad ones, built here against the installed header."""
 
-import ctypes
-import shutil
 import subprocess
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
 import pytest
+from built import CC, Direct, compiled, example_library, needs_compilers, scene
+from harness import make_config, run
 
 from zpipe.config import ClassifyConfig, DetectConfig
 from zpipe.errors import FrameError, ModelError
-from zpipe.model import is_plugin, open_classifier, open_detector, plugin_include
+from zpipe.model import is_plugin, open_classifier, open_detector
 
-HERE = Path(__file__).parent
-CC, CXX = shutil.which("cc"), shutil.which("c++")
-pytestmark = pytest.mark.skipif(not (CC and CXX), reason="needs a C and a C++ compiler")
+pytestmark = needs_compilers
 
 PIXELS = np.zeros((40, 60, 3), np.uint8)
 BOXES = np.array([[0, 0, 10, 10], [5, 5, 20, 20]], np.float32)
-WARNINGS = ["-Wall", "-Wextra", "-Werror"]
-
-
-def compiled(source: str, target: Path, *options: str) -> str:
-    """A shared library made of one source file of this folder."""
-    compiler = CC if source.endswith(".c") else CXX
-    standard = "-std=c11" if source.endswith(".c") else "-std=c++17"
-    warnings = [] if source == "bad.c" else WARNINGS
-    command = [compiler, standard, "-shared", "-fPIC", *warnings, f"-I{plugin_include()}", str(HERE / source)]
-    subprocess.run([*command, "-o", str(target), *options], check=True)
-    return str(target)
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def example(folder: Path) -> str:
-    """The example library, built by its own CMake file."""
-    if not shutil.which("cmake"):
-        pytest.skip("needs cmake")
-    build = folder / "example"
-    source = ["-S", str(HERE / "example"), "-B", str(build), f"-DZPIPE_INCLUDE={plugin_include()}"]
-    subprocess.run(["cmake", *source], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["cmake", "--build", str(build)], check=True, stdout=subprocess.DEVNULL)
-    return str(build / "libvision.so")
+    return example_library(folder)
 
 
 def test_what_is_a_plugin() -> None:
@@ -79,42 +60,42 @@ def test_filters_are_those_of_any_model(folder: Path) -> None:
     assert classifier.classify(PIXELS, BOXES).label_ids.tolist() == [[-1], [-1]]
 
 
-def scene(seed: int) -> np.ndarray:
-    """Bright rectangles of some colour on dark noise."""
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 60, (240, 320, 3), dtype=np.uint8)
-    for _ in range(6):
-        x, y, w, h = rng.integers([0, 0, 16, 16], [280, 200, 60, 60])
-        pixels[y : y + h, x : x + w] = rng.integers(205, 256, 3)
-    return pixels
-
-
-def direct(folder: Path) -> ctypes.CDLL:
-    """The example library without zpipe."""
-    target = folder / "libdirect.so"
-    sources = [str(HERE / "example" / name) for name in ("vision.cpp", "direct.cpp")]
-    subprocess.run([str(CXX), "-std=c++17", "-O2", "-shared", "-fPIC", *sources, "-o", str(target)], check=True)
-    return ctypes.CDLL(str(target))
-
-
 def test_the_example_gives_what_the_library_gives(example: str, folder: Path) -> None:
     detector = open_detector(DetectConfig(model=example, confidence=0), 1)
     assert detector.labels == ["wide", "tall"]
-    library = direct(folder)
+    library = Direct(folder)
     total = 0
     for seed in range(10):
         pixels = scene(seed)
-        rows = np.zeros((100, 6), np.float32)
-        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (pixels, rows)]
-        count = library.direct_detect(pointers[0], 320, 240, ctypes.c_long(960), pointers[1], 100)
-        wanted = rows[:count][np.argsort(-rows[:count, 4], kind="stable")]
+        wanted = library.detect(pixels)
         for view in (pixels, np.ascontiguousarray(pixels[::-1])[::-1]):  # rows in place, and from the bottom up
             found = detector.detect(view)
             assert np.array_equal(found.boxes, wanted[:, :4])
             assert np.array_equal(found.confidences, wanted[:, 4])
             assert np.array_equal(found.label_ids, wanted[:, 5])
-        total += count
+        total += len(wanted)
     assert total > 20
+
+
+def test_the_example_in_a_pipeline_gives_what_the_library_gives(example: str, tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    pictures = [scene(seed) for seed in range(60)]
+    for number, pixels in enumerate(pictures):
+        assert cv2.imwrite(str(tmp_path / "frames" / f"scene{number}.png"), pixels)
+    stage = {"model": example, "count": 2}
+    config = make_config(tmp_path, tmp_path / "frames", detect={**stage, "confidence": 0}, classify=stage)
+    library = Direct(tmp_path)
+    *frames, eos = run(config)
+    assert eos["ok"] == len(frames) == len(pictures)
+    for line, pixels in zip(frames, pictures, strict=True):
+        rows = library.detect(pixels)
+        assert len(line["objects"]) == len(rows)
+        for item, row in zip(line["objects"], rows, strict=True):
+            seen, (kind,) = item["detection"], item["classification"]
+            assert [item[key] for key in "xywh"] == row[:4].tolist()
+            assert (seen["label_id"], seen["confidence"]) == (row[5], pytest.approx(row[4], abs=1e-4))
+            color, share = library.classify(pixels, row[:4])
+            assert (kind["label_id"], kind["confidence"]) == (color, pytest.approx(share, abs=1e-4))
 
 
 def test_the_example_classifies_and_reads_its_own_config(example: str, folder: Path) -> None:

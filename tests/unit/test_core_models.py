@@ -10,6 +10,7 @@ import openvino
 import pytest
 from core_exports import export
 from core_reference import DATA, MODELS, assert_same, image, letterbox, marks, overlaps, session, tensor, yolox
+from damage import KINDS, damaged
 from onnxruntime import quantization
 
 from zpipe.config import DetectConfig
@@ -134,25 +135,6 @@ def test_tiles_find_what_is_too_small_for_the_whole() -> None:
             assert all(overlaps(corners[i], np.delete(corners, i, 0)) <= 0.45)
 
 
-def damaged(whole: bytes, kind: str, rng: random.Random) -> bytes:
-    """The file, broken in one way."""
-    data = bytearray(whole)
-    if kind == "truncated":
-        return bytes(data[: rng.randrange(len(data))])
-    if kind == "flipped":
-        for _ in range(rng.randrange(1, 400)):
-            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    elif kind == "flipped head":
-        for _ in range(rng.randrange(1, 60)):
-            data[rng.randrange(min(6000, len(data)))] ^= 1 << rng.randrange(8)
-    elif kind == "zeroed":
-        at = rng.randrange(len(data))
-        data[at : at + 500] = bytes(len(data[at : at + 500]))
-    elif kind == "inserted":
-        data[rng.randrange(len(data)) :] = rng.randbytes(200) + data[rng.randrange(len(data)) :]
-    return bytes(data)
-
-
 def error_of(file: Path) -> str | None:
     """What opening it says; nothing if the damage is where it does not matter."""
     try:
@@ -172,9 +154,8 @@ def test_damaged_files_are_one_error_or_still_work(tmp_path: Path, suffix: str, 
     whole = small.read_bytes() if suffix == ".onnx" else (tmp_path / "whole.xml").read_bytes()
     refused = 0
     for number in range(50):
-        kind = ("truncated", "flipped", "flipped head", "zeroed", "inserted")[number % 5]
         file = tmp_path / f"{number}{suffix}"
-        file.write_bytes(damaged(whole, kind, rng))
+        file.write_bytes(damaged(whole, KINDS[number % len(KINDS)], rng))
         if suffix == ".xml":
             file.with_suffix(".bin").write_bytes((tmp_path / "whole.bin").read_bytes())
         error = error_of(file)

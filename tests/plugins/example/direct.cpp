@@ -14,3 +14,10 @@ extern "C" int direct_detect(const unsigned char* bgr, int width, int height, lo
     }
     return count;
 }
+
+extern "C" void direct_classify(const unsigned char* bgr, int width, int height, long stride, int* id, float* share) {
+    Classify classify;
+    classify.Init("", "CPU");
+    const Color best = classify.Run({bgr, width, height, stride}).front();
+    *id = best.id, *share = best.share;
+}
