@@ -104,6 +104,7 @@ class Classifier:
         top_k: int = ...,
         threshold: float = ...,
         batch: int = ...,
+        head: str = ...,
     ) -> None: ...
     @property
     def classes(self) -> int:

@@ -119,7 +119,7 @@ def check(config: str, pairs: tuple[str, ...], image: str | None, out: str | Non
     from zpipe.processes import run_apart
 
     if not here:  # a damaged library can take its process with it, which must not be ours
-        run_apart(["check", *sys.argv[2:], "--here"])
+        run_apart(["check", "--here", *sys.argv[2:]])
         return
     for line in report(config, list(pairs), image, out):
         click.echo(line)

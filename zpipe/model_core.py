@@ -105,6 +105,7 @@ def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str 
         lambda: _core.Classifier(
             model,
             output=config.output,
+            head=config.head or "",
             size=pair(config),
             color=color,
             mean=mean,

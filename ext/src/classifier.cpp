@@ -150,17 +150,36 @@ class TensorClassifier final : public Classifier {
         return model_->info().batches_pay ? usual : 1;
     }
 
+    // Which of the model's outputs is read: the only one, or the one that `head` names.
+    size_t find_head() const {
+        const std::vector<Port>& outputs = model_->info().outputs;
+        if (options_.head.empty() && outputs.size() == 1) {
+            return 0;
+        }
+        const auto named = [this](const Port& port) { return port.name == options_.head; };
+        const auto found = std::find_if(outputs.begin(), outputs.end(), named);
+        if (found == outputs.end()) {
+            throw no_head(options_.head.empty() ? "of several outputs `head` names the one to read"
+                                                : "there is no output '" + options_.head + "'");
+        }
+        return static_cast<size_t>(found - outputs.begin());
+    }
+
+    Error no_head(const std::string& why) const {
+        const ModelInfo& info = model_->info();
+        return Error(Status::unsupported_model,
+                     info.file + ": " + why + "; this model has:\n" + ports_text(info.outputs));
+    }
+
     void settle_output() {
         const ModelInfo& info = model_->info();
-        const int64_t dimension = info.outputs.size() == 1 ? class_dimension(info.outputs[0].shape) : 0;
+        head_ = find_head();
+        const int64_t dimension = class_dimension(info.outputs[head_].shape);
         if (dimension == 0) {
-            throw Error(Status::unsupported_model, info.file +
-                                                       ": a classifier has one output of shape (n, classes); "
-                                                       "this model has:\n" +
-                                                       ports_text(info.outputs));
+            throw no_head("a classifier has an output of shape (n, classes)");
         }
         classes_ = static_cast<int>(dimension);
-        const std::string& last = info.outputs[0].activation;
+        const std::string& last = info.outputs[head_].activation;
         if (options_.output != Output::automatic) {
             output_ = options_.output;
             why_ = "named in the config";
@@ -182,7 +201,7 @@ class TensorClassifier final : public Classifier {
     }
 
     void append_rows(size_t count, ClassRows& rows) {
-        const Tensor tensor = model_->output(0);
+        const Tensor tensor = model_->output(head_);
         const int64_t classes = class_dimension(tensor.shape);
         if (classes < 1 || tensor.shape[0] != static_cast<int64_t>(count)) {
             throw Error(Status::failed_inference, "a classifier given " + std::to_string(count) +
@@ -227,6 +246,7 @@ class TensorClassifier final : public Classifier {
     ClassifyOptions options_;
     ImageInput input_;
     size_t most_per_run_ = 1;
+    size_t head_ = 0;
     Output output_ = Output::logits;
     std::string why_;
     bool apply_sigmoid_ = false;

@@ -38,6 +38,7 @@ struct ClassifyOptions {
     Crop crop = Crop::stretch;
     float margin = 0; // each side of a box moves out by this part of its width (height)
     Output output = Output::automatic;
+    std::string head; // the name of the output that is read; empty: the only one
     int top_k = 1;
     float threshold = 0;
     int batch = 0; // most crops in one run; 0: what is fastest on the device

@@ -115,7 +115,8 @@ std::unique_ptr<Detector> make_detector(ModelHolder& holder, const std::string& 
 std::unique_ptr<Classifier> make_classifier(ModelHolder& holder, const std::string& output,
                                             std::optional<std::pair<int, int>> size, const std::string& color,
                                             const Triple& mean, const Triple& scale, const std::string& resize,
-                                            float margin, int top_k, float threshold, int batch) {
+                                            float margin, int top_k, float threshold, int batch,
+                                            const std::string& head) {
     ClassifyOptions options;
     options.output = pick<Output>("output", output,
                                   {{"auto", Output::automatic},
@@ -132,6 +133,7 @@ std::unique_ptr<Classifier> make_classifier(ModelHolder& holder, const std::stri
     options.top_k = top_k;
     options.threshold = threshold;
     options.batch = batch;
+    options.head = head;
     const py::gil_scoped_release unlocked;
     return open_classifier(holder.take(), options);
 }
@@ -263,7 +265,8 @@ void add_classifiers(py::module_& m) {
         .def(py::init(&make_classifier), py::arg("model"), py::kw_only(), py::arg("output") = "auto",
              py::arg("size") = py::none(), py::arg("color") = "auto", py::arg("mean") = py::none(),
              py::arg("scale") = py::none(), py::arg("resize") = "stretch", py::arg("margin") = 0.0f,
-             py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 0)
+             py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 0,
+             py::arg("head") = "")
         .def("classify", &classify, py::arg("image"), py::arg("boxes"))
         .def_property_readonly("classes", &Classifier::classes)
         .def_property_readonly("labels", &Classifier::labels)

@@ -77,6 +77,35 @@ def test_a_sigmoid_in_the_graph_is_not_applied_twice(tmp_path: Path, runtime: st
     assert found.label_ids.tolist() == [[0, 1, -1]]  # several at once, above the threshold
 
 
+@RUNTIMES
+def test_the_head_of_a_model_with_several(tmp_path: Path, runtime: str) -> None:
+    file = two_heads(tmp_path)
+    kinds = classes(file, [LEFT, RIGHT], head="kind", scale=0.01, top_k=3, runtime=runtime)
+    assert kinds.label_ids.tolist() == [[0, 1, 2], [2, 1, 0]]
+    ages = classes(file, [LEFT, RIGHT], head="age", output="value", runtime=runtime)
+    assert ages.values.tolist() == [[200], [30]]
+    for head, said in ((None, "`head` names the one to read"), ("gender", "there is no output 'gender'")):
+        with pytest.raises(ModelError, match=rf"(?s){said}.*kind.*age"):
+            opened(file, head=head, runtime=runtime)
+
+
+def two_heads(path: Path) -> str:
+    """A model that gives the mean of each channel as `kind`, and the highest level of all as `age`."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["means"], axes=[2, 3], keepdims=0),
+        helper.make_node("Softmax", ["means"], ["kind"], axis=1),
+        helper.make_node("ReduceMax", ["x"], ["most"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["most", "axis"], ["age"]),
+    ]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", n]) for name, n in (("kind", 3), ("age", 1))]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])]
+    axis = numpy_helper.from_array(np.array([1], np.int64), "axis")
+    graph = helper.make_graph(nodes, "heads", inputs, ports, [axis])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(path / "heads.onnx"))
+    return str(path / "heads.onnx")
+
+
 def test_values_and_embeddings(tmp_path: Path) -> None:
     file = mean_colour(tmp_path, [])
     found = classes(file, [LEFT, RIGHT], output="value", labels=["b", "g", "r"])

@@ -116,6 +116,7 @@ class ClassifyConfig(ModelConfig, frozen=True):
 
     name: Name = "classify"
     output: Literal["auto", "logits", "probabilities", "sigmoid", "value", "embedding"] = "auto"
+    head: str | None = None
     normalize: Literal["none", "imagenet", "0..1", "-1..1"] = "none"
     resize: Literal["stretch", "square", "letterbox"] = "stretch"
     margin: Annotated[float, Meta(ge=0, le=10)] = 0.0
