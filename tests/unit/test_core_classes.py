@@ -169,7 +169,7 @@ def test_detectors_are_no_classifiers(tmp_path: Path) -> None:
     graph = helper.make_graph(nodes, "boxes", inputs, outputs, [zeros])
     file = tmp_path / "boxes.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(file))
-    with pytest.raises(ModelError, match=r"one output of shape \(n, classes\); this model has:\n  y \(1, 3, 4\) f32"):
+    with pytest.raises(ModelError, match=r"an output of shape \(n, classes\); this model has:\n  y \(1, 3, 4\) f32"):
         opened(str(file))
 
 
