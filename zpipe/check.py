@@ -46,6 +46,12 @@ def report(path: str, overrides: list[str], image: str | None, out: str | None) 
     yield "ok"
 
 
+def models_of(path: str, overrides: list[str]) -> list[str]:
+    """What is loaded: for who only knows that one of them has ended its process."""
+    config = load(path, overrides)
+    return list(dict.fromkeys(entry.model for entry in (config.detect, *config.classifiers)))
+
+
 def describe(stage: str, model: Detector | Classifier, call: Callable[[], Any]) -> Iterator[str]:
     """What the model says of itself, and the time of a call."""
     call()

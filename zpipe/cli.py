@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from zpipe import __version__
-from zpipe.errors import ZpipeError
+from zpipe.errors import ModelError, ZpipeError
 
 
 class Group(click.Group):
@@ -115,11 +115,14 @@ def check(config: str, pairs: tuple[str, ...], image: str | None, out: str | Non
       zpipe check yard.yaml
       zpipe check yard.yaml --image photo.jpg --out found.png
     """
-    from zpipe.check import report
+    from zpipe.check import models_of, report
     from zpipe.processes import run_apart
 
     if not here:  # a damaged library can take its process with it, which must not be ours
-        run_apart(["check", "--here", *sys.argv[2:]])
+        try:
+            run_apart(["check", "--here", *sys.argv[2:]])
+        except ModelError as error:
+            raise ModelError(f"{' or '.join(models_of(config, list(pairs)))}: {error}") from None
         return
     for line in report(config, list(pairs), image, out):
         click.echo(line)

@@ -22,7 +22,7 @@ def make_groups(config: Config) -> tuple[list[Group], list[Group]]:
     models += [("classify", entry.name, entry) for entry in config.classifiers]
     counts = balance.first_counts([entry.count for _, _, entry in models], balance.cores())
     stages = [
-        Group(role, name, number, count, entry.timeout_s)
+        Group(role, name, number, count, entry.timeout_s, model=entry.model)
         for number, ((role, name, entry), count) in enumerate(zip(models, counts, strict=True))
     ]
     stages.append(Group("sink", "sink", len(stages), 1, config.sink.timeout_s, single=True))

@@ -160,11 +160,16 @@ def die_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+EXIT_CODES = range(5)
+"""What zpipe itself ends with (cli.py)."""
+
+
 def run_apart(arguments: list[str]) -> None:
-    """Run a zpipe command in a process of its own; ends ours as that ends, with ModelError if a signal ended it."""
+    """Run a zpipe command in a process of its own; ends ours as that ends, with ModelError if something else than
+    zpipe ended it: a signal, the dynamic linker (127), a library that exits."""
     exit_code = subprocess.run([*ZPIPE, *arguments], check=False).returncode
-    if exit_code < 0:
-        raise ModelError(f"a model has ended its process: {ending(exit_code)}")
+    if exit_code not in EXIT_CODES:
+        raise ModelError(f"it has ended its process: {ending(exit_code)}")
     if exit_code:
         sys.exit(exit_code)
 

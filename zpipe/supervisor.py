@@ -53,7 +53,8 @@ class Worker:
 
 @dataclass(eq=False)
 class Group:
-    """Equal workers: how many are wanted, which are there. `stage` is the stage's number, or the stream's (ingest)."""
+    """Equal workers: how many are wanted, which are there. `stage` is the stage's number, or the stream's (ingest);
+    `model` what its workers load."""
 
     role: str
     name: str
@@ -61,6 +62,7 @@ class Group:
     wanted: int
     timeout_s: float
     single: bool = False
+    model: str = ""
     workers: list[Worker] = field(default_factory=list)
     restart: Restart = field(default_factory=Restart)
     restarts: int = 0
@@ -161,7 +163,8 @@ class Supervisor:
         delay = group.restart.died(worker.ready, death.row.done, death.exit_code == -signal.SIGKILL)
         if delay is None:
             lines = "".join(f"\n  {line}" for line in worker.process.tail)
-            raise RunFailed(f"{worker.name} cannot start: {death.reason}{lines}", exit_code=4)
+            what = f"{worker.name} cannot start: {death.reason}"
+            raise RunFailed(what + (f", loading {group.model}" if group.model else "") + lines, exit_code=4)
         group.not_before = now + delay
 
     def ready(self, worker: Worker) -> None:
