@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -17,6 +18,7 @@ from typing import Any, ClassVar
 
 import psutil
 
+from zpipe.endpoints import free_ports
 from zpipe.processes import ZPIPE
 from zpipe.run_folder import folder_of
 
@@ -236,12 +238,11 @@ def run(config: Path, *options: str, env: dict[str, str] | None = None) -> list[
 def free_port() -> int:
     """A TCP port of this machine that was free a moment ago, and the next one too."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError):
-                second.bind(("127.0.0.1", port + 1))
-                return port
+        port = random.choice(free_ports())
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
 
 
 def fd_count(pid: int) -> int:

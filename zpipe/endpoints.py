@@ -4,19 +4,28 @@ By convention the history is on the port after the publisher's (for `ipc://`: th
 a subscriber needs to know one endpoint only.
 """
 
+import contextlib
 import errno
+import random
 import time
+from pathlib import Path
 
 import zmq
 
 from zpipe.errors import ZpipeError
 
-TRIES = 50
-"""How many pairs of free ports are tried: one is enough unless other programs take ports at the same moment."""
+TRIES = 200
+"""How many pairs of ports are tried, at random, before there are no free ones."""
 
 PATIENCE_S = 2.0
-"""How long a given port may be taken before that is an error. A restarted sink must get its predecessor's; a free port
-is from the range that the kernel takes for outgoing connections too, and one of those may have it for a moment."""
+"""How long a given port may be taken before that is an error: a sink that was killed may not be quite gone."""
+
+OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+FIRST_PORT, LAST_PORT = 10_000, 65_534
+
+
+class _TakenError(ZpipeError):
+    """Somebody else has the endpoint."""
 
 
 def history_of(publish: str) -> str:
@@ -27,21 +36,36 @@ def history_of(publish: str) -> str:
     return f"{publish}.history"
 
 
+def free_ports() -> range:
+    """Where to look for a free port: where the kernel takes none for outgoing connections.
+
+    If it did, a subscriber that connects again and again to a sink that is being restarted would sooner or later be
+    given that very port, be connected to itself (TCP allows that), and keep the sink from it for good.
+    """
+    try:
+        low, high = map(int, OUTGOING.read_text().split())
+    except (OSError, ValueError):
+        low, high = 32_768, 60_999
+    around = range(FIRST_PORT, low), range(high + 1, LAST_PORT)
+    best = max(around, key=len)
+    return best if len(best) > TRIES else range(FIRST_PORT, LAST_PORT)
+
+
 def bind_pair(
     publisher: "zmq.Socket[bytes]", history: "zmq.Socket[bytes]", publish: str, history_at: str | None
 ) -> tuple[str, str]:
     """Bind both sockets; returns the endpoints to connect to. `*` as port takes a free one (and the next, free too)."""
-    free_port = publish.startswith("tcp://") and publish.endswith(":*")
-    patience_s = 0.0 if free_port else PATIENCE_S
-    for _ in range(TRIES):
-        bound = _bind(publisher, publish, patience_s)
-        wanted = history_at or history_of(bound)
-        try:
-            return bound, _bind(history, wanted, patience_s)
-        except ZpipeError:
-            if not free_port or history_at is not None:
-                raise
-            publisher.unbind(bound)
+    if not (publish.startswith("tcp://") and publish.endswith(":*")):
+        bound = _bind(publisher, publish, PATIENCE_S)
+        return bound, _bind(history, history_at or history_of(bound), PATIENCE_S)
+    fixed = _bind(history, history_at, PATIENCE_S) if history_at is not None else None
+    for port in random.sample(free_ports(), TRIES):
+        with contextlib.suppress(_TakenError):
+            bound = _bind(publisher, f"{publish.removesuffix('*')}{port}", 0.0)
+            try:
+                return bound, fixed or _bind(history, history_of(bound), 0.0)
+            except _TakenError:
+                publisher.unbind(bound)
     raise ZpipeError(f"no two free ports, one after the other, for {publish}")
 
 
@@ -51,8 +75,10 @@ def _bind(socket: "zmq.Socket[bytes]", endpoint: str, patience_s: float) -> str:
         while not _bound(socket, endpoint, time.monotonic() >= deadline):
             time.sleep(0.02)
     except zmq.ZMQError as error:
-        hint = " (another program, or another pipeline, listens there)" if error.errno == errno.EADDRINUSE else ""
-        raise ZpipeError(f"cannot bind {endpoint}: {error.strerror}{hint}") from None
+        said = f"cannot bind {endpoint}: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            raise _TakenError(f"{said} (another program, or another pipeline, listens there)") from None
+        raise ZpipeError(said) from None
     return bytes(socket.getsockopt(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
 
 

@@ -5,13 +5,13 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -36,12 +36,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for model in ("detector.onnx", "classifier.onnx"):
         shutil.copy(ROOT / "configs" / "demo" / model, folder / "models" / model)
     return folder
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def execute(command: list[str], folder: Path, cores: set[int] | None = None) -> str:

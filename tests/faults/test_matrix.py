@@ -19,13 +19,13 @@ PLACES = {"ingest": "load", "detect": "detect", "classify": "classify", "sink": 
 
 
 def busy_config(folder: Path, frames: Path, timeout_s: float = 60.0) -> Path:
-    """A config whose run takes a second, so that there is a middle."""
+    """A config whose run takes a second or two, so that there is a middle."""
     return make_config(
         folder,
         frames,
         ingest=[{"path": str(frames), "stream": "frames", "timeout_s": timeout_s}],
-        detect={"options": {"nap_ms": 6}, "timeout_s": timeout_s},
-        classify={"count": 1, "options": {"nap_ms": 3}, "timeout_s": timeout_s},
+        detect={"options": {"nap_ms": 8}, "timeout_s": timeout_s},
+        classify={"count": 1, "options": {"nap_ms": 4}, "timeout_s": timeout_s},
         sink={"timeout_s": timeout_s},
         frames={"in_flight": 16},  # so that ingest is there until nearly the end
     )

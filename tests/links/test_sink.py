@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import threading
 
 import pytest
@@ -241,6 +242,21 @@ def test_an_endpoint_that_is_taken_for_a_moment_is_waited_for(broker, start_sink
         later.start()
         assert start_sink(endpoints=(endpoint, None)).publish == endpoint
         later.join()  # a socket is for one thread at a time
+
+
+def test_a_free_port_is_none_that_the_kernel_gives_to_outgoing_connections(broker, start_sink, monkeypatch, tmp_path):
+    """A subscriber that connects again and again while nobody is there would in the end be connected to itself."""
+    low, high = map(int, endpoints.OUTGOING.read_text().split())
+    for _ in range(20):
+        port = int(start_sink(results=tmp_path / f"{random.random()}").publish.rpartition(":")[2])
+        assert not low <= port <= high
+    for text, wanted in (
+        ("20000 65535", range(10_000, 20_000)), ("1024 30000", range(30_001, 65_534)),
+        ("1024 65535", range(10_000, 65_534)), ("", range(10_000, 32_768)),
+    ):  # fmt: skip
+        (tmp_path / "ports").write_text(text)
+        monkeypatch.setattr(endpoints, "OUTGOING", tmp_path / "ports")
+        assert endpoints.free_ports() == wanted
 
 
 def test_the_history_is_beside_the_publisher(broker, start_sink):

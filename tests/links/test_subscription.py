@@ -1,7 +1,6 @@
 """zpipe's own subscriber against a real sink: every result once and in order, whatever happens on the way."""
 
 import gc
-import socket
 import threading
 import time
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from fake_broker import RUN, FakeBroker, RunningSink, essence_of, frames_of
-from harness import until
+from harness import free_port, until
 
 import zpipe
 from zpipe import client, history, wire
@@ -175,8 +174,7 @@ def test_before_the_sink_is_there(broker, start_sink, read) -> None:
 
 def free_endpoint() -> str:
     """An endpoint where nobody is."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    return f"tcp://127.0.0.1:{free_port()}"
 
 
 # ---- what a live subscriber misses -------------------------------------------------------------------------
