@@ -98,15 +98,15 @@ class PythonClassifier:
             label_ids, confidences = class_arrays(returned, len(boxes))
         except ValueError as problem:
             raise FrameError(f"{self._model.name}.classify returned {problem}") from None
-        order = np.argsort(-confidences, axis=1, kind="stable")[:, : self._top_k]
-        label_ids = np.take_along_axis(label_ids, order, 1)
-        confidences = np.take_along_axis(confidences, order, 1)
+        if label_ids.shape[1] > 1:
+            order = np.argsort(-confidences, axis=1, kind="stable")[:, : self._top_k]
+            label_ids = np.take_along_axis(label_ids, order, 1)
+            confidences = np.take_along_axis(confidences, order, 1)
         label_ids = np.where(confidences >= self._threshold, label_ids, np.int32(-1))
-        missing = ((0, 0), (0, self._top_k - label_ids.shape[1]))
-        return Classes(
-            np.pad(label_ids, missing, constant_values=-1).astype(np.int32),
-            np.pad(confidences, missing).astype(np.float32),
-        )
+        if label_ids.shape[1] < self._top_k:
+            missing = ((0, 0), (0, self._top_k - label_ids.shape[1]))
+            label_ids, confidences = np.pad(label_ids, missing, constant_values=-1), np.pad(confidences, missing)
+        return Classes(label_ids.astype(np.int32, copy=False), confidences.astype(np.float32, copy=False))
 
     def describe(self) -> dict[str, object]:
         """Where the class is from."""
