@@ -31,8 +31,8 @@ def main() -> None:
 
 
 def reading_ms(path: Path) -> float:
-    """What reading a file takes after a pause, into memory that is there."""
-    room = bytearray(path.stat().st_size)
+    """What reading a file that is in the page cache takes after a pause, into memory that is there."""
+    room = bytearray(path.read_bytes())
     time.sleep(PACE_S)
     began = time.perf_counter()
     with open(path, "rb", buffering=0) as file:
