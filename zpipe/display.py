@@ -9,15 +9,10 @@ import time
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.live import Live
-from rich.logging import RichHandler
-from rich.table import Table
 
 from zpipe.broker import Broker
 from zpipe.status import status_of
 
-TERMINAL_S = 0.5
 LINE_S = 5.0
 
 
@@ -29,7 +24,6 @@ class Display:
     def __init__(self) -> None:
         self._next = 0.0
         self._started = False
-        self.interrupted = False
 
     def __call__(self, broker: Broker) -> None:
         """The broker's report: shows the start once, then progress every `every_s` seconds."""
@@ -98,39 +92,15 @@ class JsonLines(Display):
         sys.stdout.flush()
 
 
-class Terminal(Lines):
-    """A table that is drawn anew in place."""
-
-    every_s = TERMINAL_S
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._live = Live(console=console, auto_refresh=False, transient=True)
-
-    def started(self, broker: Broker) -> None:
-        """Where to subscribe; then the table."""
-        super().started(broker)
-        self._live.start()
-
-    def progress(self, status: dict[str, Any]) -> None:
-        """The table as it is now."""
-        self._live.update(table_of(status), refresh=True)
-
-    def close(self) -> None:
-        """Take the table away."""
-        self._live.stop()
-
-
 def choose(quiet: bool, json: bool) -> Display:
     """The display that fits where the output goes; sets up logging with it."""
-    console = Console(stderr=True)
-    level = logging.WARNING if quiet or json else logging.INFO
-    if quiet or json or not console.is_terminal:
+    if quiet or json or not sys.stderr.isatty():
+        level = logging.WARNING if quiet or json else logging.INFO
         logging.basicConfig(format="zpipe: %(message)s", level=level, stream=sys.stderr)
         return Display() if quiet else JsonLines() if json else Lines()
-    handler = RichHandler(console=console, show_path=False, show_level=False, markup=False, highlighter=None)
-    logging.basicConfig(format="%(message)s", level=level, handlers=[handler])
-    return Terminal(console)
+    from zpipe.terminal import Terminal  # a tenth of the time that a start takes, and only people need it
+
+    return Terminal()
 
 
 def say(text: str) -> None:
@@ -163,23 +133,6 @@ def total_of(status: dict[str, Any]) -> int | None:
     """Frames of all streams together, where all are known."""
     totals = [stream["total"] for stream in status["streams"]]
     return None if None in totals else sum(totals)
-
-
-def table_of(status: dict[str, Any]) -> Table:
-    """The stages of a running pipeline."""
-    table = Table(title=f"{status['name']}: {status['state']}, {one_line(status).split(';')[0]}", title_justify="left")
-    for column in ("stage", "workers", "held", "queue", "done", "frames/s", "busy", "restarts"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
-    for stage in status["stages"]:
-        ready = sum(worker["state"] != "starting" for worker in stage["workers"])
-        workers = f"{ready}/{stage['wanted']}" if ready != stage["wanted"] else f"{ready}"
-        if stage["role"] == "ingest" and not stage["wanted"]:
-            workers = "ended"
-        table.add_row(
-            stage["stage"], workers, str(stage["held"]), str(stage["queue"]), str(stage["done"]),
-            f"{stage['frames_per_s']:.1f}", f"{stage['busy']:.0%}", str(stage["restarts"]),
-        )  # fmt: skip
-    return table
 
 
 def ledger_of(broker: Broker) -> dict[str, Any]:

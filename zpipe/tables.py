@@ -92,7 +92,7 @@ def print_status(status: dict[str, Any]) -> None:
     """A running pipeline for the terminal."""
     from rich.console import Console
 
-    from zpipe.display import table_of
+    from zpipe.terminal import table_of
 
     console = Console()
     console.print(table_of(status))

@@ -20,7 +20,7 @@ ROWS = {
     "opencv images draw model model_core model_filters model_labels model_onnxruntime model_plugin model_python "
     "model_returned model_cache",
     "roles": "ingest sources detect classify sink status resume supervisor plan broker",
-    "doors": "__init__ __main__ worker client cli check drawing display tables bench",
+    "doors": "__init__ __main__ worker client cli check drawing display terminal tables bench",
 }
 ROW_OF = {module: row for row, modules in enumerate(ROWS.values()) for module in modules.split()}
 
@@ -39,7 +39,7 @@ OUTSIDE = {
     "cv2": "opencv images draw sources check bench",
     "simplejpeg": "images",
     "click": "cli",
-    "rich": "display tables bench",
+    "rich": "terminal tables bench",
     "yaml": "config",
     "psutil": "",
     "multiprocessing": "",
