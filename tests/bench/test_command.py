@@ -43,7 +43,7 @@ def left_behind(pid: int) -> list[str]:
 @pytest.mark.timeout(240)
 def test_a_config_is_measured(tmp_path: Path) -> None:
     config = make_config(tmp_path, make_frames(tmp_path / "frames", 20), detect={"options": {"work_ms": 2}})
-    process = bench(config, "--seconds", "1", "--json", "--plot", "report.html")
+    process = bench(config, "--seconds", "0.5", "--json", "--plot", "report.html")
     out, said = process.communicate(timeout=220)
     assert process.returncode == 0, said
     report = json.loads(out)

@@ -180,7 +180,7 @@ def test_scaling_at_the_end_is_refused(tmp_path: Path, frames: Path) -> None:
     """While the sink lets a subscriber catch up there is nothing to scale, and no worker is started for it."""
     import zmq
 
-    config = make_config(tmp_path, frames, detect={"count": 1}, classify={"count": 1}, sink={"linger_s": 3})
+    config = make_config(tmp_path, frames, detect={"count": 1}, classify={"count": 1}, sink={"linger_s": 1.5})
     pipeline = Pipeline(config)
     context = zmq.Context()
     slow = context.socket(zmq.SUB)

@@ -122,7 +122,7 @@ def test_a_model_that_cannot_start_again(tmp_path: Path, frames: Path) -> None:
     assert pipeline.wait(20) == 4
     assert "detect-0 cannot start: signal SIGSEGV" in pipeline.said()
     marker.unlink()
-    pipeline = Pipeline(slow_config(tmp_path, frames), "--resume")
+    pipeline = Pipeline(slow_config(tmp_path, frames, detect={"count": 1}), "--resume")
     assert pipeline.wait() == 0, pipeline.said()
 
 
@@ -166,7 +166,7 @@ def test_the_sink_is_killed_faster_than_it_can_start(tmp_path: Path, frames: Pat
     """When all is published and only the sink is left, killing it again and again does not keep the run from ending."""
     import zmq
 
-    config = make_config(tmp_path, frames, detect={"count": 1}, classify={"count": 1}, sink={"linger_s": 2})
+    config = make_config(tmp_path, frames, detect={"count": 1}, classify={"count": 1}, sink={"linger_s": 0.5})
     pipeline = Pipeline(config)
     with zmq.Context() as context, context.socket(zmq.SUB) as slow:
         slow.subscribe(b"results/")

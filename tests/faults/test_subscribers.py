@@ -15,6 +15,7 @@ import zmq
 from harness import Pipeline, essence, essences, free_port, make_config, until, with_faults
 from proxy import Proxy
 
+from zpipe import history
 from zpipe.client import Subscription
 from zpipe.endpoints import history_of
 from zpipe.messages import Result
@@ -130,7 +131,10 @@ def test_whenever_they_join(
     assert now == calm[-len(now) :]
     assert beyond.all() == calm[-1:]
     assert last.all() == calm
-    holding.close()
+    with context.socket(zmq.DEALER) as farewell:  # or the sink would wait for it to come back
+        farewell.connect(history_of(endpoint))
+        farewell.send(history.ask(history.Request("somebody", done=True)))
+        holding.close()
     assert pipeline.wait() == 0
 
 

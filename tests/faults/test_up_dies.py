@@ -70,7 +70,7 @@ def test_two_pipelines_do_not_disturb_each_other(
     tmp_path: Path, frames: Path, calm: list[dict[str, Any]]
 ) -> None:
     """One is killed and started again and again; each start clears dead runs; the other one's is not dead."""
-    steady = Pipeline(make_config(tmp_path / "steady", frames, detect={"count": 1, "options": {"nap_ms": 20}}))
+    steady = Pipeline(make_config(tmp_path / "steady", frames, detect={"count": 1, "options": {"nap_ms": 12}}))
     steady.reaches(1)
     config = make_config(tmp_path / "shaky", frames, detect={"count": 1}, classify={"count": 1})
     while steady.count() < 150:

@@ -1,5 +1,6 @@
 """Plugins: the smallest one, the example library and deliberately bad ones, built here against the installed header."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def test_the_example_classifies_and_reads_its_own_config(example: str, folder: P
         open_detector(DetectConfig(model=example, device="GPU"), 1)
 
 
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer holds on to freed memory")
 def test_ten_thousand_frames_do_not_leak(example: str) -> None:
     detector, classifier = (
         open_detector(DetectConfig(model=example), 1),
