@@ -19,6 +19,7 @@ def bench(config: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "zpipe", "bench", str(config), *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=config.parent,
+        env={**os.environ, "TMPDIR": str(config.parent)},
         preexec_fn=confine,
     )  # fmt: skip
 
@@ -74,6 +75,7 @@ def test_nothing_is_left_when_it_is_interrupted(number: signal.Signals, tmp_path
     until(lambda: not [line for line in left_behind(process.pid) if "worker" in line], 10, "its workers are gone")
     if number != signal.SIGKILL:  # what that leaves, the next start clears
         assert not left_behind(process.pid)
+        assert not list(tmp_path.glob("zpipe-bench-*"))
 
 
 def test_a_model_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:

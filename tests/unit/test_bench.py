@@ -1,5 +1,8 @@
 """`zpipe bench`: which counts are tried and recommended, the sample of frames, the table and the charts."""
 
+import os
+import subprocess
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,7 +16,7 @@ from zpipe.bench.bare import Bare
 from zpipe.bench.frames import Room, Sample, spread
 from zpipe.bench.measure import Report, count_settings, recommended, stage_costs
 from zpipe.bench.pipeline import Figures, Latency, Tail
-from zpipe.bench.processes import cpu_of_family
+from zpipe.bench.processes import cpu_of_family, scratch
 from zpipe.config import Config, load
 from zpipe.errors import ConfigError
 
@@ -24,6 +27,19 @@ BARE = Bare(
     objects_per_frame=7.5,
     sample=50,
 )
+
+
+def test_the_next_bench_clears_what_a_killed_one_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    names = [f"zpipe-bench-{dead.pid}-left", f"zpipe-bench-{os.getpid()}-living", "zpipe-bench-notes", "other"]
+    for name in names:
+        (tmp_path / name / "inside").mkdir(parents=True)
+    with scratch() as folder:
+        found = {path.name for path in tmp_path.iterdir()}
+        assert found == {*names[1:], Path(folder).name}
+    assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
 
 
 def figures(detect: int, classify: int, rate: float, auto: bool = False) -> Figures:

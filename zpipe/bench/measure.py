@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from zpipe.bench.bare import Bare
 from zpipe.bench.counts import Counts
 from zpipe.bench.frames import MOST_FILES, Sample
 from zpipe.bench.pipeline import Figures
-from zpipe.bench.processes import Started, machine
+from zpipe.bench.processes import Started, machine, scratch
 from zpipe.config import Config, load
 
 MOST_AT_ONCE = 16
@@ -62,7 +61,7 @@ def bench(path: str, settings: Sequence[str], seconds: float, tell: Callable[[st
     at_once = bare_of(path, settings, seconds, min(cores, MOST_AT_ONCE))
     bound = cores / single.total_ms * 1e3
     runs = []
-    with tempfile.TemporaryDirectory(prefix="zpipe-bench-") as folder:
+    with scratch() as folder:
         sample = Sample(config)
         sample.limit(min(MOST_FILES, single.sample))
         sources = sample.sources(Path(folder), int(bound * (seconds + SPARE_S)))
@@ -91,7 +90,7 @@ def bench(path: str, settings: Sequence[str], seconds: float, tell: Callable[[st
 def bare_of(path: str, settings: Sequence[str], seconds: float, at_once: int) -> Bare:
     """The bare cost, measured by so many processes at once; their mean."""
     pairs = [part for setting in settings for part in ("--set", setting)]
-    with tempfile.TemporaryDirectory(prefix="zpipe-bench-") as folder, contextlib.ExitStack() as stack:
+    with scratch() as folder, contextlib.ExitStack() as stack:
         files = [Path(folder) / f"bare-{number}.json" for number in range(at_once)]
         processes = [
             stack.enter_context(Started(["bench", path, "--seconds", str(seconds), "--bare", str(file), *pairs]))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from zpipe.bench.processes import Started
+from zpipe.bench.processes import Started, scratch
 from zpipe.control import Request, ask
 from zpipe.errors import NotRunning, RunFailed
 from zpipe.results_file import whole_lines
@@ -100,7 +99,7 @@ def measure(
     config: str, settings: Sequence[str], sources: list[dict[str, object]], auto: bool, seconds: float
 ) -> Figures:
     """Run the config with `settings` (as of --set) over `sources`; `auto`: its counts settle while it runs."""
-    with tempfile.TemporaryDirectory(prefix="zpipe-bench-") as folder:
+    with scratch() as folder:
         results, name = Path(folder) / "results.jsonl", f"bench-{os.getpid()}"
         ours = [
             f"name={name}",

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -14,6 +15,9 @@ from zpipe.errors import RunFailed
 from zpipe.processes import ZPIPE, die_with_parent
 
 END_S = 10.0
+SCRATCH = "zpipe-bench-"
+"""What our folders in /tmp are called, then the process that they are of."""
+
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -71,6 +75,15 @@ class Started:
             self._popen.kill()
             self._popen.wait()
         self._said.close()
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder of our own for as long as it is needed; clears those of benches that were killed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        owner = left.name.removeprefix(SCRATCH).partition("-")[0]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-")
 
 
 def cpu_of_family(pid: int) -> float:
