@@ -37,6 +37,8 @@ class Proxy:
         """End it."""
         self._order("close")
         self._thread.join()
+        for sock in (self._listener, self._wake, self._waker):  # not on the thread: it may be done before we have sent
+            sock.close()
 
     def __enter__(self) -> "Proxy":
         return self
@@ -72,8 +74,6 @@ class Proxy:
                     for sock in list(self._peers):
                         self._drop(sock)
                 if order == "close":
-                    for sock in (self._listener, self._wake, self._waker):
-                        sock.close()
                     return
                 paused = order == "pause"
 
