@@ -53,8 +53,10 @@ def confined(cores: set[int] | None) -> Iterator[None]:
     """What is started inside has only these cores."""
     all_cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores or all_cores)
-    yield
-    os.sched_setaffinity(0, all_cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, all_cores)
 
 
 @pytest.mark.timeout(300)

@@ -10,7 +10,7 @@ python3 -m venv "$place/venv"
 "$place/venv/bin/pip" install -q "$root[test]" -C cmake.define.ZPIPE_SANITIZE=ON -C build-dir="$place/build"
 gcc -shared -fPIC -o "$place/dlopen.so" "$root/tests/sanitize/dlopen.c" -ldl
 of() { gcc -print-file-name="$1"; }
-# Python itself leaks a little at its end, so leaks are looked for where the core has worked, by the tests.
+# Without the search for leaks: Python itself leaks at its end, and every test would be said to.
 export ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 UBSAN_OPTIONS=print_stacktrace=1
 LD_PRELOAD="$place/dlopen.so $(of libasan.so) $(of libubsan.so) $(of libstdc++.so.6)" \
   "$place/venv/bin/python" -P -m pytest -q -p no:cacheprovider -c "$root/pyproject.toml" --rootdir "$root" --timeout 900 \
