@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 
 import psutil
 
-from zpipe.endpoints import free_ports
-from zpipe.processes import ZPIPE
-from zpipe.run_folder import folder_of
+from zpipe.engines.local import ZPIPE
+from zpipe.transport.endpoints import free_ports
+from zpipe.transport.run_folder import folder_of
 
 MODELS = Path(__file__).parent / "models"
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -138,7 +138,7 @@ class Pipeline:
         return self.event("started")
 
     def status(self) -> dict[str, Any]:
-        from zpipe.control import Request, ask
+        from zpipe.transport.control import Request, ask
 
         return ask(self.name, Request("status"))
 

@@ -11,7 +11,8 @@ for result in zpipe.subscribe("tcp://127.0.0.1:5560"):
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zpipe.client import Run, Subscription, subscribe, up
+    from zpipe.client.run import Run, up
+    from zpipe.client.subscription import Subscription, subscribe
     from zpipe.errors import ZpipeError
     from zpipe.messages import Classification, Detection, Eos, Failure, Object, Resolution, Result
 
@@ -33,7 +34,11 @@ __all__ = [
     "up",
 ]
 
-_HOMES = {"client": {"Run", "Subscription", "subscribe", "up"}, "errors": {"ZpipeError"}}
+_HOMES = {
+    "client.run": {"Run", "up"},
+    "client.subscription": {"Subscription", "subscribe"},
+    "errors": {"ZpipeError"},
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,14 +10,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from zpipe import balance
-from zpipe.classify import add_classes
-from zpipe.config import Config, load
-from zpipe.detect import find_objects
+from zpipe.config.keys import Config
+from zpipe.config.loading import load
+from zpipe.engines import machine
 from zpipe.errors import ZpipeError
-from zpipe.images import decode
-from zpipe.model import Classifier, Detector, open_classifier, open_detector
-from zpipe.sources import open_source
+from zpipe.images.decoding import decode
+from zpipe.models.interface import Classifier, Detector
+from zpipe.models.opening import open_classifier, open_detector
+from zpipe.sources.opening import open_source
+from zpipe.stages.classify import add_classes
+from zpipe.stages.detect import find_objects
 
 MEASURED_CALLS = 5
 
@@ -32,7 +34,7 @@ def report(path: str, overrides: list[str], image: str | None, out: str | None) 
         yield f"ingest {origin.stream}: {origin.path} ({frames}, {source.skipped} skipped)"
         source.close()
     folder = str(Path(path).resolve().parent)
-    cores = balance.cores()
+    cores = machine.cores()
     detector = open_detector(config.detect, cores, None, folder)
     classifiers = [open_classifier(entry, cores, None, folder) for entry in config.classifiers]
     picture = read_image(image, config) if image is not None else np.full((720, 1280, 3), 114, np.uint8)
@@ -65,7 +67,7 @@ def describe(stage: str, model: Detector | Classifier, call: Callable[[], Any]) 
             yield f"  {key}: {value}"
     shown = " | ".join(model.labels[:5]) + (" | ..." if len(model.labels) > 5 else "")
     yield f"  names: {shown or 'none (numbers are shown)'}"
-    yield f"  time per call: {took_ms:.1f} ms on {balance.cores()} core(s)"
+    yield f"  time per call: {took_ms:.1f} ms on {machine.cores()} core(s)"
 
 
 def try_out(
@@ -88,7 +90,7 @@ def try_out(
     if out is not None:
         import cv2
 
-        from zpipe.draw import draw
+        from zpipe.draw.objects import draw
 
         if not cv2.imwrite(out, draw(picture, msgspec.to_builtins(objects))):
             raise ZpipeError(f"cannot write {out}")

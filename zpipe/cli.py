@@ -80,9 +80,9 @@ def up(
       zpipe up yard.yaml --detect 4 --classify 2 --set detect.confidence=0.5
       zpipe up yard.yaml --resume
     """
-    from zpipe import display
-    from zpipe.broker import Broker
-    from zpipe.config import load
+    from zpipe.config.loading import load
+    from zpipe.run.broker import Broker
+    from zpipe.show import display
 
     if resume and overwrite:
         raise click.UsageError("--resume continues the results file, --overwrite replaces it: give one of them")
@@ -116,7 +116,7 @@ def check(config: str, pairs: tuple[str, ...], image: str | None, out: str | Non
       zpipe check yard.yaml --image photo.jpg --out found.png
     """
     from zpipe.check import models_of, report
-    from zpipe.processes import run_apart
+    from zpipe.engines.local import run_apart
 
     if not here:  # a damaged library can take its process with it, which must not be ours
         try:
@@ -173,8 +173,8 @@ def subscribe(
       zpipe subscribe tcp://127.0.0.1:5560
       zpipe subscribe --from-start --format csv > objects.csv
     """
-    from zpipe.client import Subscription
-    from zpipe.tables import WRITERS
+    from zpipe.client.subscription import Subscription
+    from zpipe.show.tables import WRITERS
 
     if stream is not None:
         stream = stream.removeprefix("results/")
@@ -210,7 +210,7 @@ def draw(results: str, out: str, folders: tuple[str, ...], config: str | None) -
       zpipe draw results.jsonl --images images/ --out film.mp4
       zpipe draw tcp://127.0.0.1:5560 --config yard.yaml --out pictures
     """
-    from zpipe.drawing import draw_results
+    from zpipe.draw.results import draw_results
 
     count = draw_results(results, Path(out), list(folders), config)
     click.echo(f"{count} picture(s) in {out}")
@@ -229,8 +229,8 @@ def status(name: str | None, as_json: bool) -> None:
     """
     import msgspec
 
-    from zpipe.control import Request, ask
-    from zpipe.tables import print_status
+    from zpipe.show.tables import print_status
+    from zpipe.transport.control import Request, ask
 
     found = ask(name, Request("status"))
     if as_json:
@@ -249,7 +249,7 @@ def scale(counts: tuple[str, ...], name: str | None) -> None:
     Example:
       zpipe scale detect=4 classify=1
     """
-    from zpipe.control import Request, ask
+    from zpipe.transport.control import Request, ask
 
     wanted: dict[str, int] = {}
     for pair in counts:
@@ -270,7 +270,7 @@ def stop(name: str | None) -> None:
     Example:
       zpipe stop yard
     """
-    from zpipe.control import Request, ask
+    from zpipe.transport.control import Request, ask
 
     click.echo(ask(name, Request("stop")))
 
@@ -283,7 +283,7 @@ def plugin_path() -> None:
     Example:
       cmake -S . -B build -D ZPIPE_INCLUDE=$(zpipe plugin-path)
     """
-    from zpipe.model import plugin_include
+    from zpipe.models.opening import plugin_include
 
     click.echo(plugin_include())
 
@@ -292,6 +292,6 @@ def endpoint_or_running(endpoint: str | None) -> str:
     """The endpoint given, or that of the one pipeline that runs here."""
     if endpoint is not None:
         return endpoint
-    from zpipe.control import Request, ask
+    from zpipe.transport.control import Request, ask
 
     return str(ask(None, Request("status"))["publish"])

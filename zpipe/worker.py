@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import zmq
 
-from zpipe import config as configs
 from zpipe import messages, wire
-from zpipe.board import Heart
-from zpipe.config import Config
+from zpipe.config.keys import Config
+from zpipe.config.loading import parse as parse_config
+from zpipe.engines.local import die_with_parent
 from zpipe.errors import FrameError, ZpipeError
-from zpipe.link import WorkerLink
 from zpipe.messages import Result
-from zpipe.processes import die_with_parent
+from zpipe.transport.board import Heart
+from zpipe.transport.link import WorkerLink
 
 if TYPE_CHECKING:
-    from zpipe.frames import Store
+    from zpipe.transport.store import Store
 
 
 class Stage(Protocol):
@@ -76,7 +76,7 @@ def serve(options: argparse.Namespace, config: Config, link: WorkerLink, heart: 
     if options.role == "sink":
         serve_sink(options, config, link, heart)
         return
-    from zpipe.frames import Store
+    from zpipe.transport.store import Store
 
     store = Store(options.folder)
     if options.role == "ingest":
@@ -91,14 +91,14 @@ def serve(options: argparse.Namespace, config: Config, link: WorkerLink, heart: 
 
 def open_stage(options: argparse.Namespace, config: Config, store: "Store") -> Stage:
     """Load the model of a detect or classify stage."""
-    from zpipe.model import open_classifier, open_detector
+    from zpipe.models.opening import open_classifier, open_detector
 
     if options.role == "detect":
-        from zpipe.detect import Detect
+        from zpipe.stages.detect import Detect
 
         detector = open_detector(config.detect, options.threads, options.cache, options.models)
         return Detect(detector, store, config.frames.max_pixels)
-    from zpipe.classify import Classify
+    from zpipe.stages.classify import Classify
 
     entry = config.classifiers[options.stage - 1]
     return Classify(entry, open_classifier(entry, options.threads, options.cache, options.models), store)
@@ -106,8 +106,8 @@ def open_stage(options: argparse.Namespace, config: Config, store: "Store") -> S
 
 def serve_ingest(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart, store: "Store") -> None:
     """Read one stream."""
-    from zpipe.ingest import Ingest
-    from zpipe.sources import open_source
+    from zpipe.sources.opening import open_source
+    from zpipe.stages.ingest import Ingest
 
     entry = config.ingest[options.stage]
     source = open_source(entry, config.frames.max_pixels)
@@ -118,7 +118,7 @@ def serve_ingest(options: argparse.Namespace, config: Config, link: WorkerLink, 
 
 def serve_sink(options: argparse.Namespace, config: Config, link: WorkerLink, heart: Heart) -> None:
     """Order, log and publish. Ready when as many subscribers are there as were asked for."""
-    from zpipe.sink import Sink
+    from zpipe.stages.sink import Sink
 
     # A restarted sink takes its predecessor's endpoints, whatever free ports those were.
     endpoints = tuple(options.endpoints) if options.endpoints else (config.sink.publish, config.sink.history)
@@ -164,7 +164,7 @@ def main(arguments: list[str]) -> int:
     die_with_parent(options.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    config = configs.parse((options.folder / "config.json").read_bytes())
+    config = parse_config((options.folder / "config.json").read_bytes())
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
     link = WorkerLink(context, options.folder, options.worker)
     heart = Heart(options.folder, options.row)

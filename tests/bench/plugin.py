@@ -16,8 +16,8 @@ from workloads import ROOT
 sys.path.insert(0, str(ROOT / "tests/plugins"))
 from built import Direct, compiled, scene
 
-from zpipe.config import DetectConfig
-from zpipe.model import open_detector
+from zpipe.config.keys import DetectConfig
+from zpipe.models.opening import open_detector
 
 ROUNDS, CALLS = 31, 20
 

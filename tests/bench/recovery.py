@@ -27,10 +27,10 @@ import psutil
 import zmq
 from harness import Pipeline, fd_count, make_config, make_frames, role_of, until, workers_of
 
-from zpipe.board import BUSY, Board, Row
-from zpipe.control import Request, ask
 from zpipe.errors import ZpipeError
-from zpipe.run_folder import folder_of
+from zpipe.transport.board import BUSY, Board, Row
+from zpipe.transport.control import Request, ask
+from zpipe.transport.run_folder import folder_of
 
 
 class Listener(threading.Thread):
@@ -255,7 +255,7 @@ def soak(
 
 def hear(endpoint: str) -> None:
     """Take all results, as a subscriber would."""
-    from zpipe.client import Subscription
+    from zpipe.client.subscription import Subscription
 
     with Subscription(endpoint, first=1, timeout_s=60) as results:
         for _ in results:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from harness import make_config, make_frames, until
 
-from zpipe.run_folder import SHARED_MEMORY
+from zpipe.transport.run_folder import SHARED_MEMORY
 
 
 def bench(config: Path, *options: str) -> subprocess.Popen[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from harness import make_config, make_frames
 
-from zpipe.processes import ZPIPE
+from zpipe.engines.local import ZPIPE
 
 DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo"
 

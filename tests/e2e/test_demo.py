@@ -6,7 +6,7 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from zpipe.processes import ZPIPE
+from zpipe.engines.local import ZPIPE
 
 DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from harness import Pipeline, essences, make_config, make_frames, run, until
 
+from zpipe.engines.local import ZPIPE
 from zpipe.errors import NotRunning
-from zpipe.processes import ZPIPE
 
 RAW_SUBSCRIBER = """
 import json, sys, zmq

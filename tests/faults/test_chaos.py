@@ -26,9 +26,9 @@ from harness import (
     workers_of,
 )
 
-from zpipe.client import Subscription
-from zpipe.control import Request, ask
+from zpipe.client.subscription import Subscription
 from zpipe.errors import ZpipeError
+from zpipe.transport.control import Request, ask
 
 FRAMES = 2000
 

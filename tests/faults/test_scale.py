@@ -13,9 +13,9 @@ from click.testing import CliRunner
 from harness import Pipeline, essences, make_config, role_of, until, workers_of
 
 from zpipe.cli import main
-from zpipe.control import Request, ask
+from zpipe.engines.local import ZPIPE
 from zpipe.errors import NotRunning, ZpipeError
-from zpipe.processes import ZPIPE
+from zpipe.transport.control import Request, ask
 
 
 def zpipe(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,11 +15,11 @@ import zmq
 from harness import Pipeline, essence, essences, free_port, make_config, until, with_faults
 from proxy import Proxy
 
-from zpipe import history
-from zpipe.client import Subscription
-from zpipe.endpoints import history_of
+from zpipe.client.subscription import Subscription
 from zpipe.messages import Result
-from zpipe.sink import REJOIN_S
+from zpipe.rules import history
+from zpipe.stages.sink import REJOIN_S
+from zpipe.transport.endpoints import history_of
 
 TIMEOUT_S = 40
 

@@ -15,8 +15,8 @@ import psutil
 import pytest
 from harness import Pipeline, essence, essences, make_config, make_frames, run, until
 
-from zpipe.processes import ZPIPE
-from zpipe.run_folder import folder_of
+from zpipe.engines.local import ZPIPE
+from zpipe.transport.run_folder import folder_of
 
 
 def test_its_workers_end_with_it_though_they_compute(tmp_path: Path, frames: Path) -> None:

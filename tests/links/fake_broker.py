@@ -13,12 +13,13 @@ import msgspec
 import zmq
 from harness import until
 
-from zpipe import history, messages, wire
-from zpipe.board import Board, Heart
-from zpipe.config import Config, DetectConfig, IngestConfig, SinkConfig
-from zpipe.link import Links, WorkerLink
+from zpipe import messages, wire
+from zpipe.config.keys import Config, DetectConfig, IngestConfig, SinkConfig
 from zpipe.messages import Result
-from zpipe.sink import Sink
+from zpipe.rules import history
+from zpipe.stages.sink import Sink
+from zpipe.transport.board import Board, Heart
+from zpipe.transport.link import Links, WorkerLink
 
 RUN = "run-1"
 

@@ -4,7 +4,8 @@ import zmq
 from fake_broker import RUN, ask_history, essence_of, frames_of
 from harness import until
 
-from zpipe import history, wire
+from zpipe import wire
+from zpipe.rules import history
 
 
 def test_the_history_answers_while_results_come_in(broker, start_sink, dealer):

@@ -7,9 +7,9 @@ import pytest
 import zmq
 from harness import until
 
-from zpipe import link as links
 from zpipe import wire
-from zpipe.link import Links, WorkerLink, inbox_of, outbox_of
+from zpipe.transport import link as links
+from zpipe.transport.link import Links, WorkerLink, inbox_of, outbox_of
 
 
 @pytest.fixture

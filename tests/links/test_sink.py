@@ -10,10 +10,12 @@ import zmq
 from fake_broker import RUN, ask_history, essence_of, frames_of, plain_subscriber
 from harness import until
 
-from zpipe import endpoints, history, messages, wire
-from zpipe import sink as sinks
+from zpipe import messages, wire
 from zpipe.errors import ResultsError, ZpipeError
 from zpipe.messages import parse
+from zpipe.rules import history
+from zpipe.stages import sink as sinks
+from zpipe.transport import endpoints
 
 
 def heard(subscriber, count):

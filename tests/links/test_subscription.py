@@ -11,11 +11,13 @@ from fake_broker import RUN, FakeBroker, RunningSink, essence_of, frames_of
 from harness import free_port, until
 
 import zpipe
-from zpipe import client, history, wire
-from zpipe import sink as sinks
-from zpipe.client import Subscription
+from zpipe import wire
+from zpipe.client import subscription as client
+from zpipe.client.subscription import Subscription
 from zpipe.errors import NotRunning, ZpipeError
 from zpipe.messages import Eos, Result
+from zpipe.rules import history
+from zpipe.stages import sink as sinks
 
 
 @pytest.fixture(autouse=True)

@@ -72,28 +72,28 @@ def load(number, fault):
 
 def log(number, fault):
     """The sink writes a result to its file."""
-    from zpipe.results_file import ResultsFile
+    from zpipe.results.file import ResultsFile
 
     around(ResultsFile, "append", lambda file, stream, seq, *rest: seq, number, fault)
 
 
 def publish(number, fault):
     """The sink hands a result to its subscribers."""
-    from zpipe.sink import Sink
+    from zpipe.stages.sink import Sink
 
     around(Sink, "_publish", lambda sink, stream, line: json.loads(line)["seq"], number, fault)
 
 
 def detect(number, fault):
     """A detect worker works on a frame."""
-    from zpipe.detect import Detect
+    from zpipe.stages.detect import Detect
 
     around(Detect, "work", lambda stage, frame: frame.seq, number, fault)
 
 
 def classify(number, fault):
     """A classify worker works on a frame."""
-    from zpipe.classify import Classify
+    from zpipe.stages.classify import Classify
 
     around(Classify, "work", lambda stage, frame: frame.seq, number, fault)
 
@@ -105,9 +105,9 @@ def start(number, fault):
 
 def high_water(number, fault):
     """No fault: the sink's high-water mark is `seq`."""
-    import zpipe.sink
+    from zpipe.stages import sink
 
-    zpipe.sink.MOST_WAITING = fault["seq"]
+    sink.MOST_WAITING = fault["seq"]
 
 
 PLACES = {place.__name__: place for place in (load, log, publish, detect, classify, start, high_water)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zpipe.model import plugin_include
+from zpipe.models.opening import plugin_include
 
 HERE = Path(__file__).parent
 CC, CXX = shutil.which("cc"), shutil.which("c++")

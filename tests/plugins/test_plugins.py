@@ -11,9 +11,9 @@ import pytest
 from built import CC, Direct, compiled, example_library, needs_compilers, scene
 from harness import make_config, run
 
-from zpipe.config import ClassifyConfig, DetectConfig
+from zpipe.config.keys import ClassifyConfig, DetectConfig
 from zpipe.errors import FrameError, ModelError
-from zpipe.model import is_plugin, open_classifier, open_detector
+from zpipe.models.opening import is_plugin, open_classifier, open_detector
 
 pytestmark = needs_compilers
 

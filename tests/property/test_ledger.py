@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from zpipe.flow import BURST, DEPTH, MOST_DEPTH, Action, Close, Condemn, Dismiss, Grant, Ledger, Send
+from zpipe.rules.ledger import BURST, DEPTH, MOST_DEPTH, Action, Close, Condemn, Dismiss, Grant, Ledger, Send
 
 Key = tuple[int, int]
 TRIED: Counter[str] = Counter()

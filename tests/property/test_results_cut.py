@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zpipe.messages import Eos, Result
-from zpipe.results_file import ResultsFile
+from zpipe.results.file import ResultsFile
 
 STREAMS = ["a", "ab", "ö"]
 

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zpipe import history, messages, wire
+from zpipe import messages, wire
 from zpipe.errors import WireError
+from zpipe.rules import history
 
 FROM_WORKERS, TO_WORKERS = get_args(wire.FromWorker), get_args(wire.ToWorker)
 UINT32, UINT63 = st.integers(0, 2**32 - 1), st.integers(0, 2**63 - 1)

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from zpipe import balance
-from zpipe.balance import FIRST_FRAMES, Balance, counts_for, cpu_seconds, first_counts, threads
+from zpipe.engines.machine import cpu_seconds
+from zpipe.rules import balance
+from zpipe.rules.balance import FIRST_FRAMES, Balance, counts_for, first_counts, threads
 
 
 @pytest.mark.parametrize(

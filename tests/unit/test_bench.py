@@ -17,7 +17,8 @@ from zpipe.bench.frames import Room, Sample, spread
 from zpipe.bench.measure import Report, count_settings, recommended, stage_costs
 from zpipe.bench.pipeline import Figures, Latency, Tail
 from zpipe.bench.processes import cpu_of_family, scratch
-from zpipe.config import Config, load
+from zpipe.config.keys import Config
+from zpipe.config.loading import load
 from zpipe.errors import ConfigError
 
 BARE = Bare(

@@ -9,7 +9,7 @@ import time
 import pytest
 from harness import until
 
-from zpipe.board import BUSY, IDLE, ROWS, STARTING, Board, Heart
+from zpipe.transport.board import BUSY, IDLE, ROWS, STARTING, Board, Heart
 
 WRITER = """
 import sys

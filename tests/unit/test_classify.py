@@ -4,10 +4,10 @@ import base64
 
 import numpy as np
 
-from zpipe.classify import add_classes
-from zpipe.config import ClassifyConfig
+from zpipe.config.keys import ClassifyConfig
 from zpipe.messages import Detection, Object
-from zpipe.model import Classes
+from zpipe.models.interface import Classes
+from zpipe.stages.classify import add_classes
 
 IMAGE = np.zeros((20, 20, 3), np.uint8)
 

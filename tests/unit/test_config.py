@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zpipe.config import ClassifyConfig, Config, DetectConfig, IngestConfig, dump, load, parse
+from zpipe.config.keys import ClassifyConfig, Config, DetectConfig, IngestConfig
+from zpipe.config.loading import dump, load, parse
 from zpipe.errors import ConfigError
 
 MINIMAL = "name: yard\ningest: [{path: images}]\ndetect: {model: m.onnx}\n"

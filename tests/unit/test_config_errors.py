@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zpipe.config import load
+from zpipe.config.loading import load
 from zpipe.config.problems import MOST_LINES, nearest
 from zpipe.errors import ConfigError
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from zpipe.config import Config, dump, load, parse
+from zpipe.config.keys import Config
+from zpipe.config.loading import dump, load, parse
 from zpipe.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"

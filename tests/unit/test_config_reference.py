@@ -10,8 +10,9 @@ import pytest
 import yaml
 from msgspec import inspect
 
-from zpipe.config import Config, load
 from zpipe.config import file as tree
+from zpipe.config.keys import Config
+from zpipe.config.loading import load
 from zpipe.config.problems import KeyPath, Problems
 
 CONFIGS = Path(__file__).parents[2] / "configs"

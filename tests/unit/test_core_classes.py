@@ -7,9 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from zpipe.config import ClassifyConfig
+from zpipe.config.keys import ClassifyConfig
 from zpipe.errors import FrameError, ModelError
-from zpipe.model import Classes, Classifier, open_classifier
+from zpipe.models.interface import Classes, Classifier
+from zpipe.models.opening import open_classifier
 
 PIXELS = np.zeros((40, 60, 3), np.uint8)
 PIXELS[:, :30] = (200, 100, 50)

@@ -8,9 +8,10 @@ import pytest
 from core_exports import Outputs, export
 from onnx import TensorProto
 
-from zpipe.config import DetectConfig
+from zpipe.config.keys import DetectConfig
 from zpipe.errors import ModelError
-from zpipe.model import Detections, open_detector
+from zpipe.models.interface import Detections
+from zpipe.models.opening import open_detector
 
 PIXELS = np.full((200, 400, 3), 90, np.uint8)
 

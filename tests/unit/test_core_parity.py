@@ -20,8 +20,8 @@ from core_reference import (
 )
 from core_reference_formats import nanodet, rtdetr, rtmdet, ultraface, yolov10, yunet
 
-from zpipe.config import ClassifyConfig, DetectConfig
-from zpipe.model import open_classifier, open_detector
+from zpipe.config.keys import ClassifyConfig, DetectConfig
+from zpipe.models.opening import open_classifier, open_detector
 
 pytestmark = marks
 

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zpipe.draw import draw, plate, with_failure, write_pictures
 from zpipe.draw.colours import colour_of, text_colour_on
+from zpipe.draw.files import write_pictures
 from zpipe.draw.layout import place_labels
+from zpipe.draw.objects import draw
+from zpipe.draw.plates import plate, with_failure
 from zpipe.draw.sizes import enlargement
 from zpipe.draw.text import AsciiFont, UnicodeFont, font, tidy, wrapped
 from zpipe.errors import FrameError, ZpipeError

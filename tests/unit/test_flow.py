@@ -2,7 +2,7 @@
 
 import pytest
 
-from zpipe.flow import (
+from zpipe.rules.ledger import (
     DEPTH,
     FILL_S,
     MOST_DEPTH,

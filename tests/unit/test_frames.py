@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from zpipe import frames
 from zpipe.errors import FrameError
-from zpipe.frames import PAGE, Store
+from zpipe.transport import store as frames
+from zpipe.transport.store import PAGE, Store
 
 OTHER = """
 import sys

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from zpipe import history
-from zpipe.history import Audience, Request, StreamState, answer, ask, read_reply
 from zpipe.messages import Eos, Result
-from zpipe.results_file import ResultsFile
+from zpipe.results.file import ResultsFile
+from zpipe.rules import history
+from zpipe.rules.history import Audience, Request, StreamState, answer, ask, read_reply
 
 
 def frame(stream, seq):

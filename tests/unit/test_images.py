@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from zpipe.errors import FrameError
-from zpipe.images import decode, image_size
+from zpipe.images.decoding import decode, image_size
 
 LIMIT = 178_956_970
 

@@ -1,7 +1,8 @@
-"""The map of the package: which module is in which row, and that imports point up the page only.
+"""The map of the package: which room is in which row, and that imports point up the page only.
 
-A module may import from its own row and from those above. What is outside of Python (sockets, shared memory,
-processes, pixels) is touched by few modules, named below. A new module is added here, where it belongs.
+A file may import from the rows above its own and from its own room; a door may open other doors. That holds for every
+import, wherever it stands: at the top, in a function, for types only. What is outside of Python (sockets, shared
+memory, processes, pixels) is touched by few files, named below. A new file is added here, where it belongs.
 """
 
 import ast
@@ -14,33 +15,31 @@ import pytest
 import zpipe
 
 ROWS = {
-    "words": "errors messages config",
-    "rules": "wire flow restart balance history image_headers",
-    "hands": "link control endpoints run_folder board frames results_file quarantine processes signals "
-    "opencv images draw model model_core model_filters model_labels model_onnxruntime model_plugin model_python "
-    "model_returned model_cache",
-    "roles": "ingest sources detect classify sink status resume supervisor plan broker",
-    "doors": "__init__ __main__ worker client cli check drawing display terminal tables bench",
+    "words": "errors messages wire config",
+    "rules": "rules",
+    "hands": "transport engines models images results",
+    "roles": "sources stages run",
+    "doors": "__init__ __main__ worker cli check client show draw bench",
 }
-ROW_OF = {module: row for row, modules in enumerate(ROWS.values()) for module in modules.split()}
+"""A name is a room (folder) or a file beside the rooms; the files beside them in one row count as one room."""
+ROW_OF = {room: row for row, rooms in enumerate(ROWS.values()) for room in rooms.split()}
+DOORS = len(ROWS) - 1
 
 OUTSIDE = {
-    "zmq": "link control endpoints sink broker worker client",
-    "mmap": "board frames",
-    "fcntl": "run_folder results_file model_cache",
-    "subprocess": "processes client bench",
-    "socket": "signals",
-    "signal": "processes signals supervisor worker bench",
-    "select": "processes",
-    "ctypes": "processes",
-    "threading": "opencv client",
-    "zpipe._core": "model_core model_onnxruntime model_plugin",
-    "onnxruntime": "model_onnxruntime",
-    "cv2": "opencv images draw sources check bench",
-    "simplejpeg": "images",
+    "zmq": "transport.link transport.control transport.endpoints stages.sink run.broker worker client.subscription",
+    "mmap": "transport.board transport.store",
+    "fcntl": "transport.run_folder results.file models.cache",
+    "subprocess": "engines.local client.run bench.processes",
+    "socket": "engines.signals",
+    "signal": "engines.local engines.signals run.supervisor worker bench.command bench.processes",
+    "select": "engines.local",
+    "ctypes": "engines.local",
+    "threading": "images.opencv client.run",
+    "zpipe._core": "models.core models.onnxruntime models.plugin",
+    "onnxruntime": "models.onnxruntime",
+    "simplejpeg": "images.decoding",
     "click": "cli",
-    "rich": "terminal tables bench",
-    "yaml": "config",
+    "yaml": "config.file",
     "psutil": "",
     "multiprocessing": "",
     "pickle": "",
@@ -48,102 +47,113 @@ OUTSIDE = {
     "openvino": "",  # only through its C++ API
 }
 
-IMPURE = {"os", "pathlib", "time", "logging", "shutil", "tempfile", "random", "secrets", "uuid", "threading"}
-PURE_BUT = {"balance": {"os", "pathlib"}}
-"""It reads how many cores there are, and how much time of them a process has taken."""
+IMPURE = {"os", "pathlib", "time", "logging", "shutil", "tempfile", "random", "secrets", "uuid", "threading", "cv2"}
 
 PACKAGE = Path(zpipe.__file__).parent
 
 
 def name_of(path: Path) -> str:
-    """`link`, `sources.video`; a package by its name."""
+    """`wire`, `sources.video`; a room by its name."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
 
 
-MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
+FILES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
+ROOMS = {name for name, path in FILES.items() if path.name == "__init__.py" and name != "__init__"}
+
+
+def room_of(file: str) -> str:
+    """`rules` of `rules.ledger`; `wire` of `wire`."""
+    return file.split(".")[0]
 
 
 @cache
-def imports_of(module: str) -> list[tuple[str, bool, bool]]:
-    """(what is imported, at the top rather than in a function, only for types) of each import of a module."""
-    found: list[tuple[str, bool, bool]] = []
-
-    def visit(node: ast.AST, at_top: bool, for_types: bool) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.Import):
-                found.extend((alias.name, at_top, for_types) for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{module}: a relative import"
-                assert child.module is not None
-                for alias in child.names:
-                    inner = f"{child.module}.{alias.name}"
-                    is_module = inner.removeprefix("zpipe.") in MODULES or inner == "zpipe._core"
-                    found.append((inner if is_module else child.module, at_top, for_types))
-            in_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-            is_check = isinstance(child, ast.If) and isinstance(child.test, ast.Name)
-            is_check = is_check and child.test.id == "TYPE_CHECKING"
-            visit(child, at_top and not in_function, for_types or is_check)
-
-    visit(ast.parse(MODULES[module].read_text()), at_top=True, for_types=False)
+def imports_of(file: str) -> list[str]:
+    """What a file imports, anywhere in it."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(FILES[file].read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            assert node.module is not None
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_file = inner.removeprefix("zpipe.") in FILES or inner == "zpipe._core"
+                found.append(inner if is_file else node.module)
     return found
 
 
-def ours(module: str) -> list[tuple[str, bool, bool]]:
-    """The imports of our own modules, without `zpipe.`; the package itself is `__init__`."""
-    return [
-        (name.removeprefix("zpipe").removeprefix(".") or "__init__", at_top, for_types)
-        for name, at_top, for_types in imports_of(module)
-        if name.split(".")[0] == "zpipe" and name != "zpipe._core"
-    ]
+def ours(file: str) -> set[str]:
+    """The files of ours that it imports, without `zpipe.`. The package's own names (its version) are nobody's."""
+    names = {name.removeprefix("zpipe.") for name in imports_of(file) if name.startswith("zpipe.")}
+    return names - {"_core"}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_up_the_page(module: str) -> None:
-    row = ROW_OF[module.split(".")[0]]
-    for imported, _, for_types in ours(module):
-        if imported == "__init__":  # the version
-            continue
-        assert for_types or ROW_OF[imported.split(".")[0]] <= row, f"{module} imports {imported}, which is below it"
+@pytest.mark.parametrize("file", FILES)
+def test_imports_point_up_the_page(file: str) -> None:
+    room, row = room_of(file), ROW_OF[room_of(file)]
+    beside = room not in ROOMS  # the files beside the rooms of a row are one room
+    for imported in ours(file):
+        other = room_of(imported)
+        same_room = other == room or (beside and other not in ROOMS and ROW_OF[other] == row)
+        is_door = row == DOORS
+        assert ROW_OF[other] < row or same_room or is_door, f"{file} imports {imported}, which is not above it"
 
 
-def test_the_map_has_every_module_and_no_other() -> None:
-    assert {module.split(".")[0] for module in MODULES} == ROW_OF.keys()
+def test_the_map_has_every_room_and_no_other() -> None:
+    assert {room_of(file) for file in FILES} == ROW_OF.keys()
 
 
-def test_no_module_imports_itself_over_others() -> None:
-    graph = {
-        module: {name for name, at_top, for_types in ours(module) if at_top and not for_types} for module in MODULES
-    }
-    for package in ("config", "draw", "sources"):
-        for module in MODULES:  # a module of a package may import the package's other modules
-            if module.startswith(f"{package}."):
-                graph[module].discard(package)
+def test_no_file_imports_itself_over_others() -> None:
+    """Types and imports inside functions count: a circle that is hidden is one all the same."""
+    graph = {file: ours(file) for file in FILES}
+    for room in ROOMS:  # its own files; what it re-exports it imports when it is asked for
+        graph[room] = {name for name in graph[room] if room_of(name) != room}
+    graph["__init__"] = set()
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_only_says_what_it_is(room: str) -> None:
+    """Its `__init__` holds a docstring, and at most re-exports on demand: nothing that slows an import."""
+    allowed = {"__getattr__", "__all__"}
+    for node in ast.parse(FILES[room].read_text()).body[1:]:
+        is_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        is_typing = isinstance(node, ast.ImportFrom) and node.module == "typing"
+        name = getattr(node, "name", None) or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]))
+        assert is_types or is_typing or name in allowed, f"{room}/__init__.py: {ast.unparse(node)}"
+
+
 @pytest.mark.parametrize("thing", OUTSIDE)
 def test_what_is_outside_is_touched_by_few(thing: str) -> None:
-    touching = {
-        module.split(".")[0]
-        for module in MODULES
-        for name, _, for_types in imports_of(module)
-        if not for_types and (name == thing or name.startswith(f"{thing}."))
-    }
+    touching = {file for file in FILES for name in imports_of(file) if name == thing or name.startswith(f"{thing}.")}
     assert touching == set(OUTSIDE[thing].split())
 
 
-@pytest.mark.parametrize("module", ROWS["rules"].split())
-def test_rules_are_pure(module: str) -> None:
-    imported = {name.split(".")[0] for name, _, for_types in imports_of(module) if not for_types}
-    assert not imported & (IMPURE | OUTSIDE.keys()) - PURE_BUT.get(module, set())
+@pytest.mark.parametrize("file", [file for file in FILES if room_of(file) == "rules"] + ["wire", "messages"])
+def test_rules_are_pure(file: str) -> None:
+    assert not {name.split(".")[0] for name in imports_of(file)} & (IMPURE | OUTSIDE.keys())
 
 
-def test_every_module_says_what_it_is() -> None:
-    for module, path in MODULES.items():
+def test_every_file_says_what_it_is() -> None:
+    for file, path in FILES.items():
         doc = ast.get_docstring(ast.parse(path.read_text()))
-        assert doc, module
-        assert doc.splitlines()[0][-1] in ".:", f"{module}: its first line is not a sentence"
+        assert doc, file
+        assert doc.splitlines()[0][-1] in ".:;,", f"{file}: its first line is not the beginning of a sentence"
+
+
+MOST_LINES, MOST_FUNCTION_LINES = 400, 50
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_files_and_functions_are_short(file: str) -> None:
+    text = FILES[file].read_text()
+    assert text.count("\n") <= MOST_LINES, file
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= MOST_FUNCTION_LINES, f"{file}: {node.name} has {length} lines"

@@ -11,7 +11,8 @@ import pytest
 from msgspec import inspect
 
 import zpipe
-from zpipe import config, messages
+from zpipe import messages
+from zpipe.config import keys as config
 from zpipe.messages import (
     Classification,
     Detection,

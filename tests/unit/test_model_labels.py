@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from core_reference import DATA, needs_data
 
-from zpipe.config import ClassifyConfig, DetectConfig
+from zpipe.config.keys import ClassifyConfig, DetectConfig
 from zpipe.errors import ModelError
-from zpipe.model import eligible, label_of
-from zpipe.model_filters import NEVER, thresholds
-from zpipe.model_labels import check_count, known_labels, metadata_labels, read_labels
+from zpipe.messages import label_of
+from zpipe.models.filters import NEVER, eligible, thresholds
+from zpipe.models.labels import check_count, known_labels, metadata_labels, read_labels
 
 
 def written(tmp_path: Path, text: str) -> str:

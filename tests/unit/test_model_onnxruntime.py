@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from zpipe.config import DetectConfig
+from zpipe.config.keys import DetectConfig
 from zpipe.errors import ModelError
-from zpipe.model import open_detector
-from zpipe.model_onnxruntime import providers
+from zpipe.models.onnxruntime import providers
+from zpipe.models.opening import open_detector
 
 CPU = ["AzureExecutionProvider", "CPUExecutionProvider"]
 GPU = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]

@@ -7,9 +7,10 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from zpipe.config import ClassifyConfig, DetectConfig
+from zpipe.config.keys import ClassifyConfig, DetectConfig
 from zpipe.errors import FrameError, ModelError
-from zpipe.model import Classifier, Detector, is_python, open_classifier, open_detector
+from zpipe.models.interface import Classifier, Detector
+from zpipe.models.opening import is_python, open_classifier, open_detector
 
 PIXELS = np.zeros((50, 100, 3), np.uint8)
 

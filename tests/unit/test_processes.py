@@ -9,8 +9,8 @@ import psutil
 import pytest
 from harness import until
 
-from zpipe import processes
-from zpipe.processes import TAIL_LINES, Process, Processes, ending
+from zpipe.engines import local as processes
+from zpipe.engines.local import TAIL_LINES, Process, Processes, ending
 
 
 @pytest.mark.parametrize(

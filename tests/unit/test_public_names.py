@@ -15,11 +15,11 @@ HOMES = {
     "Object": "messages",
     "Resolution": "messages",
     "Result": "messages",
-    "Run": "client",
-    "Subscription": "client",
+    "Run": "client.run",
+    "Subscription": "client.subscription",
     "ZpipeError": "errors",
-    "subscribe": "client",
-    "up": "client",
+    "subscribe": "client.subscription",
+    "up": "client.run",
 }
 
 

@@ -1,6 +1,6 @@
 """When a dead worker is replaced: histories of deaths, and the delay after each."""
 
-from zpipe.restart import FIRST_DELAY_S, KILLED_STARTS, LONGEST_DELAY_S, STARTS, Restart
+from zpipe.rules.restart import FIRST_DELAY_S, KILLED_STARTS, LONGEST_DELAY_S, STARTS, Restart
 
 
 def test_who_has_done_something_is_replaced_at_once() -> None:

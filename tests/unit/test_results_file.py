@@ -9,10 +9,10 @@ import time
 import msgspec
 import pytest
 
-from zpipe import results_file
 from zpipe.errors import ResultsError
 from zpipe.messages import Eos, Result
-from zpipe.results_file import INDEX_STEP, ResultsFile, check_unlocked, heads, is_unfinished
+from zpipe.results import file as results_file
+from zpipe.results.file import INDEX_STEP, ResultsFile, check_unlocked, heads, is_unfinished
 
 
 def frame(stream, seq, status="ok", run="r1", pad=""):

@@ -9,9 +9,9 @@ import sys
 import pytest
 from harness import until
 
-from zpipe import run_folder
 from zpipe.errors import AlreadyRunning, NotRunning, ZpipeError
-from zpipe.run_folder import RunFolder, clear_dead_runs, folder_of, living
+from zpipe.transport import run_folder
+from zpipe.transport.run_folder import RunFolder, clear_dead_runs, folder_of, living
 
 HOLDER = """
 import sys

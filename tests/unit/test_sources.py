@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from zpipe.config import IngestConfig
+from zpipe.config.keys import IngestConfig
 from zpipe.errors import ConfigError, FrameError
-from zpipe.sources import kind_of, open_source
+from zpipe.sources.opening import kind_of, open_source
 
 LIMIT = 1_000_000
 

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zpipe.bench.frames import MOST_FILES, Room, Sample, first
-from zpipe.config import Config
+from zpipe.config.keys import Config
 from zpipe.errors import FrameError, RunFailed
-from zpipe.images import decode
+from zpipe.images.decoding import decode
 from zpipe.messages import label_of
-from zpipe.model import Classifier, Detector, eligible, open_classifier, open_detector
-from zpipe.sources import SourceFrame
+from zpipe.models.filters import eligible
+from zpipe.models.interface import Classifier, Detector
+from zpipe.models.opening import open_classifier, open_detector
+from zpipe.sources.protocol import SourceFrame
 
 WARM_UP = 3
 """Frames before the first that counts: a model allocates in its first call, memory is touched for the first time."""

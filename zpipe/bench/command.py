@@ -11,9 +11,9 @@ from rich.console import Console
 from zpipe.bench import bare as bare_cost
 from zpipe.bench import chart, table
 from zpipe.bench.measure import Report, bench
-from zpipe.config import load
-from zpipe.display import say
-from zpipe.plan import cache_folder
+from zpipe.config.loading import load
+from zpipe.models.cache import cache_folder
+from zpipe.show.display import say
 
 PLOTS = chart.SUFFIXES
 INTERRUPTED = 130

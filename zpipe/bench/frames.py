@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zpipe.config import Config, IngestConfig
+from zpipe.config.keys import Config, IngestConfig
 from zpipe.errors import ConfigError
-from zpipe.sources import SourceFrame, open_source
 from zpipe.sources.files import FileFrame
+from zpipe.sources.opening import open_source
+from zpipe.sources.protocol import SourceFrame
 
 MOST_FILES = 2000
 """Most distinct image files of a sample; at 10 frames/s it is minutes until they come round again."""

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import msgspec
 
-from zpipe import __version__, balance
+from zpipe import __version__
 from zpipe.bench import counts, pipeline
 from zpipe.bench.bare import Bare
 from zpipe.bench.counts import Counts
 from zpipe.bench.frames import MOST_FILES, Sample
 from zpipe.bench.pipeline import Figures
-from zpipe.bench.processes import Started, machine, scratch
-from zpipe.config import Config, load
+from zpipe.bench.processes import Started, about_machine, scratch
+from zpipe.config.keys import Config
+from zpipe.config.loading import load
+from zpipe.engines import machine
 
 MOST_AT_ONCE = 16
 """Processes of the measurement on all cores at once; each loads the models."""
@@ -54,7 +56,7 @@ class Report(msgspec.Struct):
 def bench(path: str, settings: Sequence[str], seconds: float, tell: Callable[[str], None]) -> Report:
     """Measure the config; about `seconds` for each run. `tell` hears what is being done."""
     config = load(path, list(settings))
-    told, cores = machine(), balance.cores()
+    told, cores = about_machine(), machine.cores()
     tell(f"bare cost of a frame, one thread, {seconds:g} s")
     single = bare_of(path, settings, seconds, 1)
     tell(f"bare cost of a frame, {min(cores, MOST_AT_ONCE)} processes at once, {seconds:g} s")

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from zpipe.bench.processes import Started, scratch
-from zpipe.control import Request, ask
 from zpipe.errors import NotRunning, RunFailed
-from zpipe.results_file import whole_lines
+from zpipe.results.file import whole_lines
+from zpipe.transport.control import Request, ask
 
 START_S = 300.0
 """How long a run may take until its workers are there; compiling large models takes minutes."""

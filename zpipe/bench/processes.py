@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from zpipe.engines.local import ZPIPE, die_with_parent
 from zpipe.errors import RunFailed
-from zpipe.processes import ZPIPE, die_with_parent
 
 END_S = 10.0
 SCRATCH = "zpipe-bench-"
@@ -105,7 +105,7 @@ def _stat(pid: int) -> tuple[int, int, int] | None:
     return int(fields[1]), int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
 
 
-def machine() -> dict[str, Any]:
+def about_machine() -> dict[str, Any]:
     """The processor's name, and the load of the last minute."""
     model = ""
     with contextlib.suppress(OSError):

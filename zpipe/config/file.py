@@ -13,16 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from zpipe.config.problems import (
-    KeyPath,
-    Origin,
-    Problems,
-    did_you_mean,
-    nearest_file,
-    printable,
-    shown,
-    shown_path,
-)
+from zpipe.config.problems import KeyPath, Origin, Problems, did_you_mean, nearest_file, printable, shown, shown_path
 from zpipe.errors import ConfigError
 
 MOST_BYTES = 1 << 20

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 from natsort import natsort_keygen, ns
 
-from zpipe.config import IngestConfig
+from zpipe.config.keys import IngestConfig
 from zpipe.errors import ConfigError
 from zpipe.sources.files import IMAGE_SUFFIXES, FileSource
 

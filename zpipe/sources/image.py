@@ -2,7 +2,7 @@
 
 import os
 
-from zpipe.config import IngestConfig
+from zpipe.config.keys import IngestConfig
 from zpipe.sources.files import FileSource
 
 

@@ -6,7 +6,7 @@ Blank lines and lines that begin with `#` say nothing. An entry that is missing 
 import codecs
 import os
 
-from zpipe.config import IngestConfig
+from zpipe.config.keys import IngestConfig
 from zpipe.errors import ConfigError
 from zpipe.sources.files import FileSource
 

@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from zpipe import opencv
-from zpipe.config import IngestConfig
+from zpipe.config.keys import IngestConfig
 from zpipe.errors import FrameError
-from zpipe.image_headers import refuse_above
+from zpipe.images import opencv
+from zpipe.images.headers import refuse_above
 from zpipe.sources.files import printable
 from zpipe.sources.protocol import Slot, SourceFrame
 

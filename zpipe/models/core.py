@@ -1,0 +1,198 @@
+"""Models in the C++ core: opens `zpipe._core` with a stage's config and translates its errors."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from zpipe import _core
+from zpipe.errors import FrameError, ModelError
+from zpipe.models.filters import thresholds
+from zpipe.models.interface import Classes, Detections, Floats, Pixels
+from zpipe.models.labels import check_count, known_labels
+
+if TYPE_CHECKING:
+    from zpipe.config.keys import ClassifyConfig, DetectConfig, ModelConfig
+
+T = TypeVar("T")
+Triple = tuple[float, float, float]
+
+PRESETS: dict[str, tuple[Triple, Triple]] = {
+    "imagenet": ((123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375)),  # torchvision's, for 0..255
+    "0..1": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+    "-1..1": ((127.5, 127.5, 127.5), (1 / 127.5, 1 / 127.5, 1 / 127.5)),
+}
+"""`normalize`: mean and scale of levels 0..255, for RGB: (level - mean) * scale."""
+
+
+class CoreDetector:
+    """A detector in the core, whatever it runs on."""
+
+    def __init__(self, core: _core.Detector, config: "DetectConfig", labels: Sequence[str]) -> None:
+        check_count(config, labels, core.classes)
+        self.labels = labels
+        self._core: _core.Detector | None = core
+        core.set_thresholds(*thresholds(config, labels))
+
+    def detect(self, image: Pixels) -> Detections:
+        """The objects in the image."""
+        return Detections(*called(alive(self._core).detect, image))
+
+    def describe(self) -> dict[str, object]:
+        """What the core says of the model, and the labels."""
+        return {**alive(self._core).describe(), "classes": alive(self._core).classes, "labels": len(self.labels)}
+
+    def close(self) -> None:
+        """Let go of the model; harmless twice."""
+        self._core = None
+
+
+class CoreClassifier:
+    """A classifier in the core, whatever it runs on."""
+
+    def __init__(self, core: _core.Classifier, config: "ClassifyConfig", labels: Sequence[str]) -> None:
+        check_count(config, labels, core.classes)
+        self.labels = labels
+        self._core: _core.Classifier | None = core
+        self._output = config.output
+
+    def classify(self, image: Pixels, boxes: Floats) -> Classes:
+        """The classes, values or embedding of each box."""
+        label_ids, confidences, numbers = called(alive(self._core).classify, image, boxes)
+        if self._output == "embedding":
+            return Classes(label_ids, confidences, embeddings=numbers)
+        return Classes(label_ids, confidences, values=numbers)
+
+    def describe(self) -> dict[str, object]:
+        """What the core says of the model, and the labels."""
+        return {**alive(self._core).describe(), "classes": alive(self._core).classes, "labels": len(self.labels)}
+
+    def close(self) -> None:
+        """Let go of the model; harmless twice."""
+        self._core = None
+
+
+def open_core_detector(config: "DetectConfig", threads: int, cache_dir: str | None) -> CoreDetector:
+    """The detector in a model file."""
+    model = read(config, threads, cache_dir)
+    labels = known_labels(config.labels, model.info["metadata"])
+    columns, _, rows = config.tiles.partition("x")
+    size, mean, scale = pair(config), triple(config.mean, "mean"), triple(config.scale, "scale")
+    core = opened(
+        lambda: _core.Detector(
+            model,
+            format=config.format,
+            size=size,
+            color=config.color,
+            mean=mean,
+            scale=scale,
+            iou=config.iou,
+            max_objects=config.max_objects,
+            class_agnostic=config.class_agnostic,
+            names=len(labels) or -1,
+            tiles=(int(columns), int(rows)),
+            tile_overlap=config.tile_overlap,
+        )
+    )
+    return CoreDetector(core, config, labels)
+
+
+def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str | None) -> CoreClassifier:
+    """The classifier in a model file."""
+    model = read(config, threads, cache_dir)
+    labels = known_labels(config.labels, model.info["metadata"])
+    mean, scale, color = pixel_rule(config)
+    core = opened(
+        lambda: _core.Classifier(
+            model,
+            output=config.output,
+            head=config.head or "",
+            size=pair(config),
+            color=color,
+            mean=mean,
+            scale=scale,
+            resize=config.resize,
+            margin=config.margin,
+            top_k=config.top_k,
+            threshold=config.threshold,
+            batch=0 if config.batch == "auto" else int(config.batch),  # 0: as is fastest
+        )
+    )
+    return CoreClassifier(core, config, labels)
+
+
+def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> _core.Model:
+    """The model in the config's file, in the config's runtime, not yet compiled."""
+    check_file(config.model)
+    if config.runtime == "onnxruntime":
+        from zpipe.models.onnxruntime import read_onnxruntime
+
+        return read_onnxruntime(config, threads)
+    return opened(
+        lambda: _core.read_openvino(
+            config.model,
+            device=config.device,
+            precision=config.precision,
+            threads=threads,
+            cache_dir=cache_dir or "",
+        )
+    )
+
+
+def check_file(model: str) -> None:
+    """ModelError unless it is a file; runtimes and loaders say less, or look elsewhere."""
+    if not os.path.isfile(model):
+        raise ModelError(f"{model}: {'is not a file' if os.path.exists(model) else 'there is no such file'}")
+
+
+def opened(make: Callable[[], T]) -> T:
+    """What `make` makes; what it raises is the model's fault."""
+    try:
+        return make()
+    except _core.CoreError as error:
+        raise ModelError(str(error)) from error
+
+
+def called(call: Callable[..., T], *arguments: object) -> T:
+    """What `call` returns; what it raises concerns one frame."""
+    try:
+        return call(*arguments)
+    except _core.CoreError as error:
+        raise FrameError(str(error)) from error
+
+
+def alive(core: T | None) -> T:
+    """The core, unless it was closed."""
+    if core is None:
+        raise ModelError("the model is closed")
+    return core
+
+
+def pair(config: "ModelConfig") -> tuple[int, int] | None:
+    """The `size` key as (width, height)."""
+    return None if config.size is None else (config.size[0], config.size[1])
+
+
+def triple(value: float | list[float] | None, key: str) -> Triple | None:
+    """One number per channel of `mean` or `scale`; a single number is for all."""
+    if value is None:
+        return None
+    numbers = value if isinstance(value, list) else [value]
+    if len(numbers) == 1:
+        numbers = numbers * 3
+    if len(numbers) != 3:
+        raise ModelError(f"{key}: one number or three, in the order of `color`; got {len(numbers)}")
+    if key == "scale" and 0 in numbers:
+        raise ModelError("scale: values are multiplied by it, so with 0 the model would see nothing")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def pixel_rule(config: "ClassifyConfig") -> tuple[Triple | None, Triple | None, str]:
+    """Mean, scale and colour order of a classifier: numbers, or a preset, which is meant for RGB."""
+    if config.normalize == "none":
+        return triple(config.mean, "mean"), triple(config.scale, "scale"), config.color
+    if config.mean is not None or config.scale is not None:
+        raise ModelError(f"normalize: {config.normalize!r} already says mean and scale; leave out one of them")
+    mean, scale = PRESETS[config.normalize]
+    if config.color == "bgr":
+        mean, scale = (mean[2], mean[1], mean[0]), (scale[2], scale[1], scale[0])
+    return mean, scale, "rgb" if config.color == "auto" else config.color

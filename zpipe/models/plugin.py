@@ -1,0 +1,71 @@
+"""Models in shared libraries, `model: ./libmine.so`: the C ABI of zpipe_plugin.h, which the core loads."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zpipe import _core
+from zpipe.errors import ModelError
+from zpipe.models.core import CoreClassifier, CoreDetector, check_file, opened
+from zpipe.models.labels import read_labels
+
+if TYPE_CHECKING:
+    from zpipe.config.keys import ClassifyConfig, DetectConfig, ModelConfig
+
+
+def open_plugin_detector(config: "DetectConfig", threads: int, folder: str | None) -> CoreDetector:
+    """The detector in a shared library."""
+    check_file(config.model)
+    core = opened(
+        lambda: _core.open_plugin_detector(
+            config.model,
+            device=config.device,
+            config_path=config_path(config, folder),
+            options=options_text(config),
+            threads=threads,
+            max_objects=config.max_objects,
+        )
+    )
+    return CoreDetector(core, config, labels_of(config, core.labels))
+
+
+def open_plugin_classifier(config: "ClassifyConfig", threads: int, folder: str | None) -> CoreClassifier:
+    """The classifier in a shared library."""
+    check_file(config.model)
+    core = opened(
+        lambda: _core.open_plugin_classifier(
+            config.model,
+            device=config.device,
+            config_path=config_path(config, folder),
+            options=options_text(config),
+            threads=threads,
+            top_k=config.top_k,
+            threshold=config.threshold,
+        )
+    )
+    return CoreClassifier(core, config, labels_of(config, core.labels))
+
+
+def include_folder() -> str:
+    """Where the headers lie: beside the core, whatever the kind of installation."""
+    return str(Path(_core.__file__).parent / "include")
+
+
+def config_path(config: "ModelConfig", folder: str | None) -> str:
+    """`options.config`, relative to the config's folder, or nothing."""
+    path = config.options.get("config", "")
+    if not isinstance(path, str):
+        raise ModelError(f"{config.model}: options.config is the path of the plugin's own config, got {path!r}")
+    return os.path.join(folder or os.getcwd(), path) if path else ""
+
+
+def options_text(config: "ModelConfig") -> str:
+    """`options` as JSON."""
+    return json.dumps(config.options, default=str)
+
+
+def labels_of(config: "ModelConfig", own: Sequence[str]) -> list[str]:
+    """The names in the config, else the plugin's own."""
+    return list(own) if config.labels is None else read_labels(config.labels)

@@ -1,0 +1,81 @@
+"""Where frames come from: an image, a directory, a list file or a video, behind one protocol.
+
+A source names, numbers and reads frames; it never decodes image files and knows nothing of messages.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from zpipe.config.keys import IngestConfig
+from zpipe.errors import ConfigError
+from zpipe.images.headers import sniff
+from zpipe.sources.directory import open_directory
+from zpipe.sources.files import IMAGE_SUFFIXES
+from zpipe.sources.image import open_image
+from zpipe.sources.listfile import open_listfile
+from zpipe.sources.protocol import Slot, Source, SourceFrame
+from zpipe.sources.video import VIDEO_SUFFIXES, open_video
+
+__all__ = ["Slot", "Source", "SourceFrame", "kind_of", "open_source"]
+
+OPENERS: dict[str, Callable[[IngestConfig, int], Source]] = {
+    "directory": open_directory,
+    "image": open_image,
+    "list file": open_listfile,
+    "video": open_video,
+}
+
+LIST_SUFFIXES = frozenset([".txt", ".lst", ".list"])
+
+VIDEO_STARTS = re.compile(
+    rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI |FLV\x01|\x47.{187}\x47|\0\0\x01[\xb3\xba]|OggS"
+    rb"|\x30\x26\xb2\x75",
+    re.DOTALL,
+)
+"""MP4 and MOV, Matroska and WebM, AVI, FLV, MPEG transport and program streams, Ogg, ASF and WMV."""
+
+
+def open_source(config: IngestConfig, max_pixels: int) -> Source:
+    """The source of one stream; `ConfigError` if its path is none, or a key not for this kind of source."""
+    kind = kind_of(config.path)
+    if kind != "directory" and (config.recursive or config.glob is not None):
+        key = "recursive" if config.recursive else "glob"
+        raise ConfigError(f"ingest path {config.path}: {key} works for a directory only, this is: {kind}")
+    if kind != "video" and config.every != 1:
+        raise ConfigError(f"ingest path {config.path}: every works for a video only, this is: {kind}")
+    return OPENERS[kind](config, max_pixels)
+
+
+def kind_of(path: str) -> str:
+    """A key of `OPENERS`: by suffix, else by the first bytes; cheap, opens no decoder. Else `ConfigError`."""
+    if os.path.isdir(path):
+        return "directory"
+    if not os.path.exists(path):
+        missing = "a link to nowhere" if os.path.islink(path) else "no such file or directory"
+        raise ConfigError(f"ingest path {path}: {missing}")
+    if not os.path.isfile(path):
+        raise ConfigError(f"ingest path {path}: neither a file nor a directory")
+    suffix = Path(path).suffix.lower()
+    suffixes = {"image": IMAGE_SUFFIXES, "video": VIDEO_SUFFIXES, "list file": LIST_SUFFIXES}
+    for kind in suffixes:
+        if suffix in suffixes[kind]:
+            return kind
+    return _kind_by_content(path)
+
+
+def _kind_by_content(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(256)
+    except OSError as error:
+        raise ConfigError(f"ingest path {path}: cannot be read: {error.strerror}") from error
+    if sniff(start):
+        return "image"
+    if VIDEO_STARTS.match(start):
+        return "video"
+    raise ConfigError(
+        f"ingest path {path}: of no known kind; expected a directory, an image, a video, or a list of images"
+        f" ({', '.join(sorted(LIST_SUFFIXES))})"
+    )

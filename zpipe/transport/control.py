@@ -1,0 +1,80 @@
+"""The control socket of a running pipeline: owns the ROUTER that `zpipe status`, `scale` and `stop` talk to.
+
+Request and reply are one JSON object each: `{"command": "status"}`, `{"command": "scale", "counts": {"detect": 4}}`,
+`{"command": "stop"}`; the reply is `{"ok": ...}` or `{"error": "..."}`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from zpipe.errors import UNDECODABLE, NotRunning, ZpipeError
+from zpipe.transport.run_folder import folder_of, living
+
+MAX_REQUEST_BYTES = 1 << 16
+REPLY_TIMEOUT_MS = 5000
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True):
+    """What is asked of a running pipeline; `counts` are for `scale`: workers wanted by stage."""
+
+    command: str
+    counts: dict[str, int] = {}
+
+
+def endpoint_of(folder: Path) -> str:
+    """The control socket of the run in this folder."""
+    return f"ipc://{folder}/control"
+
+
+class Control:
+    """The pipeline's side. `commands` maps each command to what it does; what that returns is the reply."""
+
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", folder: Path, commands: dict[str, Callable[[Request], Any]]
+    ) -> None:
+        self._commands = commands
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
+        self.socket.bind(endpoint_of(folder))
+
+    def answer(self) -> None:
+        """Answer the requests that are there; nothing that is sent here can do more than be refused."""
+        while int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            parts = self.socket.recv_multipart()
+            try:
+                request = msgspec.json.decode(parts[-1], type=Request)
+                command = self._commands.get(request.command)
+                if command is None:
+                    raise ZpipeError(f"no such command: {request.command}")
+                reply: dict[str, Any] = {"ok": command(request)}
+            except (*UNDECODABLE, ZpipeError) as error:
+                reply = {"error": str(error)}
+            self.socket.send_multipart([*parts[:-1], msgspec.json.encode(reply)], zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Close the socket; a last reply leaves first."""
+        self.socket.close(linger=500)
+
+
+def ask(name: str | None, request: Request) -> Any:
+    """Ask the running pipeline of this name (None: the only one). NotRunning if it is not there."""
+    name = living(name)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.REQ)
+    socket.linger = 0
+    try:
+        socket.connect(endpoint_of(folder_of(name)))
+        socket.send(msgspec.json.encode(request))
+        if not socket.poll(REPLY_TIMEOUT_MS):
+            raise NotRunning(f"the pipeline {name!r} does not answer")
+        reply = msgspec.json.decode(socket.recv())
+    finally:
+        socket.close()
+        context.term()
+    if "error" in reply:
+        raise ZpipeError(reply["error"])
+    return reply["ok"]
