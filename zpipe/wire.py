@@ -25,7 +25,7 @@ from msgspec import Meta
 
 from zpipe.errors import UNDECODABLE, WireError
 
-VERSION = 1
+VERSION = 2
 PREFIX = b"z" + bytes([VERSION])
 MAX_BYTES = 64 << 20
 """10,000 objects (the most that `max_objects` allows) with labels of 1,000 bytes are 20 MB; three times that."""
@@ -39,6 +39,16 @@ MOST = 4096
 UInt32 = Annotated[int, Meta(ge=0, lt=1 << 32)]
 UInt63 = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Seq = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
+
+
+class Picture(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Where a frame's picture is: a slot of the store, which alone makes these and reads them.
+
+    `encoded_bytes`: length of the encoded file in it, before its pixels; None: it holds pixels only (a video's frame).
+    """
+
+    slot: UInt32
+    encoded_bytes: UInt63 | None = None
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -76,16 +86,16 @@ class Read(Message, tag=4, frozen=True):
 
     worker: UInt32
     seq: Seq
-    slot: UInt32
-    encoded_bytes: UInt63
+    picture: Picture
     failed: bool
     body: bytes
 
 
 class End(Message, tag=5, frozen=True):
-    """Ingest has read its last frame; `skipped` things in the source were no frames."""
+    """Ingest has read its last frame, number `count`; `skipped` things in the source were no frames."""
 
     worker: UInt32
+    count: UInt63
     skipped: UInt63
     drained: bool
 
@@ -100,7 +110,7 @@ class Output(Message, tag=6, frozen=True):
     body: bytes
 
 
-class Published(Message, tag=7, frozen=True):
+class PublishedUpTo(Message, tag=7, frozen=True):
     """The sink has logged and published all results of the stream up to `seq`."""
 
     worker: UInt32
@@ -119,12 +129,11 @@ class Closed(Message, tag=8, frozen=True):
 
 
 class Work(Message, tag=20, frozen=True):
-    """A frame to work on: `slot` and `encoded_bytes` say where its picture is, `body` what is known of it."""
+    """A frame to work on: where its picture is, and in `body` what is known of it."""
 
     stream: UInt32
     seq: Seq
-    slot: UInt32
-    encoded_bytes: UInt63
+    picture: Picture
     attempts: UInt32
     body: bytes
 
@@ -147,7 +156,7 @@ class Stop(Message, tag=23, frozen=True):
     """Nothing comes after this: end. (Ingest: finish the frame being read, say `End`, then end.)"""
 
 
-FromWorker = Bound | Ready | Refused | Read | End | Output | Published | Closed
+FromWorker = Bound | Ready | Refused | Read | End | Output | PublishedUpTo | Closed
 ToWorker = Work | Grant | Close | Stop
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """The config as typed, frozen values: every key with its type, range and default. Reads no file."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -62,12 +62,18 @@ class IngestConfig(Base, frozen=True):
     timeout_s: PositiveFloat = 60.0
 
 
-class ModelConfig(Base, frozen=True):
-    """What detect and classify have in common."""
+class StageConfig(Base, frozen=True, kw_only=True):
+    """What all stages of the chain have in common."""
+
+    count: Count | Auto = "auto"
+    timeout_s: PositiveFloat = 60.0
+
+
+class ModelConfig(StageConfig, frozen=True, kw_only=True):
+    """What the stages with a model have in common."""
 
     model: ModelPath
     labels: LabelsPath | list[str] | None = None
-    count: Count | Auto = "auto"
     runtime: Literal["openvino", "onnxruntime"] = "openvino"
     device: str = "CPU"
     precision: Literal["auto", "f32", "bf16", "f16"] = "auto"
@@ -76,11 +82,10 @@ class ModelConfig(Base, frozen=True):
     mean: float | PerChannel | None = None
     scale: float | PerChannel | None = None
     size: InputSize | None = None
-    timeout_s: PositiveFloat = 60.0
     options: dict[str, object] = {}
 
 
-class DetectConfig(ModelConfig, frozen=True):
+class DetectConfig(ModelConfig, frozen=True, kw_only=True):
     """The detect stage."""
 
     format: DetectFormat = "auto"
@@ -95,7 +100,7 @@ class DetectConfig(ModelConfig, frozen=True):
     tile_overlap: Annotated[float, Meta(ge=0, lt=0.9)] = 0.2
 
 
-class ClassifyConfig(ModelConfig, frozen=True):
+class ClassifyConfig(ModelConfig, frozen=True, kw_only=True):
     """One classify stage; a chain may have none, one or several."""
 
     name: Name = "classify"
@@ -129,20 +134,49 @@ class FramesConfig(Base, frozen=True):
     max_pixels: Annotated[int, Meta(ge=1)] = 178_956_970
 
 
+class Stage(NamedTuple):
+    """A stage of a pipeline's chain: a row of `Config` with the config that it has there.
+
+    `number` counts the stages of the chain from 0; `role` is the key, `name` what people read; `kind` is the class that
+    does its work, as "module:Class" (`stages/loop.py` says what it must have). The workers of an `ordered` stage get
+    the frames of a stream one after the other.
+    """
+
+    number: int
+    role: str
+    name: str
+    config: StageConfig
+    kind: str
+    ordered: bool = False
+
+
 class Config(Base, frozen=True):
-    """A whole pipeline."""
+    """A whole pipeline. The keys with a `stage` are its chain, in this order: a new kind of stage is one more row."""
 
     name: Name
     ingest: Annotated[list[IngestConfig], Meta(min_length=1)]
-    detect: DetectConfig
-    classify: ClassifyConfig | list[ClassifyConfig] | None = None
+    detect: Annotated[DetectConfig, Meta(extra={"stage": "zpipe.stages.detect:Detect"})]
+    classify: Annotated[
+        ClassifyConfig | list[ClassifyConfig] | None, Meta(extra={"stage": "zpipe.stages.classify:Classify"})
+    ] = None
     sink: SinkConfig = msgspec.field(default_factory=SinkConfig)
     frames: FramesConfig = msgspec.field(default_factory=FramesConfig)
     max_attempts: Annotated[int, Meta(ge=1, le=1000)] = 3
 
     @property
-    def classifiers(self) -> list[ClassifyConfig]:
-        """The classify stages in chain order; empty when the chain ends after detect."""
-        if self.classify is None:
-            return []
-        return self.classify if isinstance(self.classify, list) else [self.classify]
+    def stages(self) -> list[Stage]:
+        """The chain: a stage for each entry of each row, as far as the config has them."""
+        found: list[Stage] = []
+        for field, row in _ROWS.items():
+            given = getattr(self, field)
+            for entry in given if isinstance(given, list) else [] if given is None else [given]:
+                name = getattr(entry, "name", field)
+                found.append(Stage(len(found), field, name, entry, row["stage"], row.get("ordered", False)))
+        return found
+
+
+_ROWS: dict[str, dict[str, Any]] = {
+    field: hint.__metadata__[0].extra
+    for field, hint in get_type_hints(Config, include_extras=True).items()
+    if "stage" in (getattr(getattr(hint, "__metadata__", [None])[0], "extra", None) or {})
+}

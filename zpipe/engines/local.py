@@ -108,9 +108,9 @@ class Processes:
         """A file descriptor that is readable when a process has written to its log."""
         return self._epoll.fileno()
 
-    def start(self, name: str, arguments: list[str]) -> Process:
-        """Start a worker with these arguments."""
-        process = Process(name, [*ZPIPE, "worker", *arguments])
+    def start(self, name: str, order: str) -> Process:
+        """Start a worker with this order."""
+        process = Process(name, [*ZPIPE, "worker", order])
         self._alive[process.pid] = process
         self._logs[process.log_file] = process
         self._epoll.register(process.log_file, select.EPOLLIN)

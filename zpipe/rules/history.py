@@ -1,4 +1,4 @@
-"""What a subscriber asks the sink for: the lines that it missed. Pure: requests in, replies out.
+"""What a subscriber asks the sink for, the lines that it missed, and who the subscribers are. Pure: no socket, no file.
 
 A request is one MessagePack array, `[subscriber, stream, first, done]`: the lines of `stream` from number `first` on
 (no stream: none), and whether the subscriber has everything. The reply is `[run, states, lines]`.
@@ -8,15 +8,12 @@ tells the publisher of the subscription and, when the connection goes, of its en
 to catch up, without a heartbeat.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from zpipe.errors import UNDECODABLE
-
-if TYPE_CHECKING:
-    from zpipe.results.file import ResultsFile
 
 MAX_REQUEST_BYTES = 4096
 SUBSCRIBER = b"subscriber/"
@@ -57,9 +54,12 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Audience:
-    """Who is subscribed. `behind` are the zpipe subscribers that have not said that they have everything; `gone` are
-    those whose connection ended before they had: a cut is no farewell, so they may be on their way back. `expected`
-    were there before this audience was, under names that we do not know."""
+    """Who is subscribed.
+
+    `behind`: the zpipe subscribers that have not said yet that they have everything. `gone`: those of them whose
+    connection has ended; it may have been cut, so they may come back. `expected`: how many such subscribers a sink that
+    has died leaves to this one; their names are not known.
+    """
 
     def __init__(self, expected: int = 0) -> None:
         self.subscribers = 0
@@ -98,20 +98,20 @@ class Audience:
             self.gone.add(subscriber)
 
 
-def answer(data: bytes, run: str, streams: list[str], file: "ResultsFile", audience: Audience) -> bytes | None:
-    """The reply to a request; None if it is no valid one."""
+def read_request(data: bytes) -> Request:
+    """A request; `msgspec.DecodeError` if it is none."""
     try:
-        request = _requests.decode(data)
-    except UNDECODABLE:
-        return None
-    if request.done:
-        audience.has_everything(request.subscriber.encode())
-    states = [StreamState(name, file.stream(name).seq, file.stream(name).closed) for name in streams]
-    lines = file.lines(request.stream, max(1, request.first)) if request.stream is not None else []
-    return _encoder.encode(Reply(run, states, lines))
+        return _requests.decode(data)
+    except UNDECODABLE as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
-def ask(request: Request) -> bytes:
+def write_reply(reply: Reply) -> bytes:
+    """A reply as one part."""
+    return _encoder.encode(reply)
+
+
+def write_request(request: Request) -> bytes:
     """A request as one part."""
     return _encoder.encode(request)
 

@@ -17,121 +17,21 @@ in flight without a slot that was granted to it.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
-DEPTH = 2
-"""Most frames a worker may hold: one in work, one waiting, so that it never idles for the length of a round trip.
-Where frames take less than a round trip (`depth_for`) it may hold more."""
-
-MOST_DEPTH = 16
-FILL_S = 0.002
-"""A worker should hold work for two milliseconds: the longest that a busy machine takes for a round trip."""
-
-BURST = 4
-"""A source gets slots again when it may fill a quarter of its share: then its frames travel together, in one message
-instead of four, and what wakes the broker for each costs more than all that it does with it."""
-
-SINK_DEPTH = 1 << 30
-"""The sink orders each stream, so it must be able to take every frame in flight; the slots bound their number."""
-
-
-@dataclass(slots=True, eq=False)
-class Frame:
-    """A frame in flight. `body` is what the last stage said of it (opaque here); `attempts` counts from 1."""
-
-    stream: int
-    seq: int
-    slot: int
-    encoded_bytes: int
-    body: bytes
-    failed: bool = False
-    stage: int = 0
-    holder: int | None = None
-    attempts: int = 1
-
-
-class Send(NamedTuple):
-    """Give the frame to the worker."""
-
-    worker: int
-    frame: Frame
-
-
-class Condemn(NamedTuple):
-    """The frame has killed too many workers of this stage: write that into its body; the sink gets it next."""
-
-    frame: Frame
-    stage: int
-
-
-class Grant(NamedTuple):
-    """Let the ingest worker put frames into these slots."""
-
-    worker: int
-    slots: list[int]
-
-
-class Close(NamedTuple):
-    """All `total` results of the stream are published: let the sink publish its end of stream."""
-
-    worker: int
-    stream: int
-    total: int
-
-
-class Dismiss(NamedTuple):
-    """The worker holds nothing and gets nothing more: let it stop."""
-
-    worker: int
-
-
-Action = Send | Condemn | Grant | Close | Dismiss
-
-
-@dataclass(slots=True)
-class Stream:
-    """The account of one stream. `read` counts accepted frames; `count` is their final number once it is known.
-
-    `closing` is the sink that was told to publish the end. `suspect` is the frame that an ingest was reading when it
-    died last, `attempts` are its. (Not always the next one: what was read just before may not have been sent.)
-    """
-
-    read: int = 0
-    published: int = 0
-    ok: int = 0
-    failed: int = 0
-    dropped: int = 0
-    count: int | None = None
-    drained: bool = False
-    closed: bool = False
-    closing: int | None = None
-    suspect: int = 0
-    attempts: int = 1
-
-    @property
-    def balanced(self) -> bool:
-        """Every frame that was read has one published result."""
-        return self.closed and self.read == self.published == self.ok + self.failed
-
-
-@dataclass(slots=True)
-class Worker:
-    """A living worker of a stage and what it holds, oldest first."""
-
-    stage: int
-    depth: int
-    held: dict[tuple[int, int], Frame] = field(default_factory=dict)
-    retiring: bool = False
-
-
-@dataclass(slots=True)
-class Ingest:
-    """The living ingest worker of a stream and the slots that it may still fill."""
-
-    stream: int
-    granted: set[int] = field(default_factory=set)
-
+from zpipe.rules.accounts import (
+    Action,
+    CloseStream,
+    CondemnFrame,
+    DismissWorker,
+    Frame,
+    GrantSlots,
+    Holder,
+    Reader,
+    SendFrame,
+    Stream,
+)
+from zpipe.rules.credit import BURST, DEPTH, MOST_DEPTH, SINK_DEPTH
+from zpipe.wire import Picture
 
 class Ledger:
     """All frames in flight of a pipeline with `stages` model stages, `streams` streams and `slots` frame slots.
@@ -145,8 +45,8 @@ class Ledger:
         self.streams = [Stream() for _ in range(streams)]
         self.frames: dict[tuple[int, int], Frame] = {}
         self.queues: list[deque[Frame]] = [deque() for _ in range(stages + 1)]
-        self.workers: dict[int, Worker] = {}
-        self.ingests: dict[int, Ingest] = {}
+        self.workers: dict[int, Holder] = {}
+        self.ingests: dict[int, Reader] = {}
         self.free = list(range(slots - 1, -1, -1))
         self.slots = slots
         self.max_attempts = max_attempts
@@ -154,7 +54,7 @@ class Ledger:
         self.draining = False
         self.started = False
         self.stale = 0
-        self._stages: list[list[Worker]] = [[] for _ in range(stages + 1)]
+        self._stages: list[list[Holder]] = [[] for _ in range(stages + 1)]
         self._ids: list[list[int]] = [[] for _ in range(stages + 1)]
         self._depths = [DEPTH] * stages + [SINK_DEPTH]
 
@@ -162,7 +62,7 @@ class Ledger:
 
     def join(self, worker: int, stage: int) -> list[Action]:
         """A worker of a model stage, or the sink, is ready. The first of every stage lets the sources start."""
-        record = Worker(stage, self._depths[stage])
+        record = Holder(stage, self._depths[stage])
         self.workers[worker] = record
         self._stages[stage].append(record)
         self._ids[stage].append(worker)
@@ -176,9 +76,9 @@ class Ledger:
 
     def join_ingest(self, worker: int, stream: int) -> list[Action]:
         """The ingest worker of a stream is ready; it starts at `streams[stream].read + 1`."""
-        self.ingests[worker] = Ingest(stream)
+        self.ingests[worker] = Reader(stream)
         if self.draining or self.streams[stream].count is not None:
-            return [Dismiss(worker)]
+            return [DismissWorker(worker)]
         return self._grant([])
 
     def lost(self, worker: int, working: tuple[int, int] | None = None) -> list[Action]:
@@ -201,7 +101,7 @@ class Ledger:
             frame.holder = None
             if frame is blamed and frame.attempts >= self.max_attempts:
                 frame.failed = True
-                actions.append(Condemn(frame, frame.stage))
+                actions.append(CondemnFrame(frame, frame.stage))
                 frame.stage = self.sink
                 self.queues[self.sink].append(frame)
                 continue
@@ -228,24 +128,24 @@ class Ledger:
         """The worker is to leave: it gets nothing new and stops when its last frame has left."""
         record = self.workers[worker]
         record.retiring = True
-        return [] if record.held else [Dismiss(worker)]
+        return [] if record.held else [DismissWorker(worker)]
 
     # ---- frames go on -------------------------------------------------------------------------------------
 
-    def read(self, worker: int, seq: int, slot: int, encoded_bytes: int, body: bytes, failed: bool) -> list[Action]:
-        """Ingest has put frame `seq` of its stream into `slot` (or found that it is unreadable)."""
+    def read(self, worker: int, seq: int, picture: Picture, body: bytes, failed: bool) -> list[Action]:
+        """Ingest has put the picture of frame `seq` of its stream into a slot (or found that it is unreadable)."""
         ingest = self.ingests.get(worker)
-        if ingest is None or slot not in ingest.granted or seq != self.streams[ingest.stream].read + 1:
+        if ingest is None or picture.slot not in ingest.granted or seq != self.streams[ingest.stream].read + 1:
             self.stale += 1
             return []
         stream = self.streams[ingest.stream]
-        ingest.granted.discard(slot)
+        ingest.granted.discard(picture.slot)
         stream.read += 1
         attempts = 1
         if seq == stream.suspect:
             attempts, stream.suspect, stream.attempts = min(stream.attempts, self.max_attempts), 0, 1
         stage = self.sink if failed else 0
-        frame = Frame(ingest.stream, seq, slot, encoded_bytes, body, failed, stage, None, attempts)
+        frame = Frame(ingest.stream, seq, picture, body, failed, stage, None, attempts)
         self.frames[ingest.stream, seq] = frame
         self.queues[stage].append(frame)
         return self._dispatch(stage)
@@ -259,7 +159,7 @@ class Ledger:
         self.free += sorted(ingest.granted, reverse=True)
         ingest.granted.clear()
         actions = self._end_stream(ingest.stream, drained)
-        actions.append(Dismiss(worker))
+        actions.append(DismissWorker(worker))
         return self._grant(actions)
 
     def output(self, worker: int, stream: int, seq: int, body: bytes, failed: bool) -> list[Action]:
@@ -278,7 +178,7 @@ class Ledger:
         actions = self._dispatch(frame.stage)
         if record.retiring:
             if not record.held:
-                actions.append(Dismiss(worker))
+                actions.append(DismissWorker(worker))
             return actions
         if self.queues[done_at]:
             actions += self._dispatch(done_at)
@@ -300,7 +200,7 @@ class Ledger:
             account.published += 1
             account.ok += not frame.failed
             account.failed += frame.failed
-            self.free.append(frame.slot)
+            self.free.append(frame.picture.slot)
         actions: list[Action] = []
         self._close(stream, actions)
         return self._grant(actions)
@@ -317,7 +217,7 @@ class Ledger:
     def drain(self) -> list[Action]:
         """Read nothing more; finish what is in flight; close every stream where it stands."""
         self.draining = True
-        actions: list[Action] = [Dismiss(worker) for worker in self.ingests]
+        actions: list[Action] = [DismissWorker(worker) for worker in self.ingests]
         reading = {ingest.stream for ingest in self.ingests.values()}
         for number, stream in enumerate(self.streams):
             if number not in reading and stream.count is None:
@@ -357,7 +257,7 @@ class Ledger:
                 assert (frame.holder, frame.stage) == (worker, record.stage)
                 places[key] = places.get(key, 0) + 1
         assert places == dict.fromkeys(self.frames, 1), "a frame is in no place or in two"
-        slots = [frame.slot for frame in self.frames.values()] + self.free
+        slots = [frame.picture.slot for frame in self.frames.values()] + self.free
         slots += [slot for ingest in self.ingests.values() for slot in ingest.granted]
         assert sorted(slots) == list(range(self.slots)), "a slot is lost or owned twice"
         for number, stream in enumerate(self.streams):
@@ -367,7 +267,7 @@ class Ledger:
 
     # ---- inside -------------------------------------------------------------------------------------------
 
-    def _ingest_lost(self, ingest: Ingest, working: tuple[int, int] | None) -> list[Action]:
+    def _ingest_lost(self, ingest: Reader, working: tuple[int, int] | None) -> list[Action]:
         self.free += sorted(ingest.granted, reverse=True)
         stream = self.streams[ingest.stream]
         if working is not None and working[0] == ingest.stream and working[1] > stream.read:
@@ -394,7 +294,7 @@ class Ledger:
         for sink in self._ids[self.sink]:
             if stream.closing != sink:  # each sink is told once
                 stream.closing = sink
-                actions.append(Close(sink, number, stream.count))
+                actions.append(CloseStream(sink, number, stream.count))
 
     def _dispatch(self, stage: int) -> list[Action]:
         """Hand queued frames to the workers that hold fewest, as long as one has room."""
@@ -406,7 +306,7 @@ class Ledger:
             frame = queue.popleft()
             frame.holder = worker
             self.workers[worker].held[frame.stream, frame.seq] = frame
-            actions.append(Send(worker, frame))
+            actions.append(SendFrame(worker, frame))
         return actions
 
     def _idlest(self, stage: int) -> int | None:
@@ -436,10 +336,10 @@ class Ledger:
                 ingest.granted.add(slot)
                 grants.setdefault(worker, []).append(slot)
                 room_for -= 1
-        actions += (Grant(worker, slots) for worker, slots in grants.items())
+        actions += (GrantSlots(worker, slots) for worker, slots in grants.items())
         return actions
 
-    def _by_share(self, reading: dict[int, Ingest]) -> Iterator[int]:
+    def _by_share(self, reading: dict[int, Reader]) -> Iterator[int]:
         if len(reading) == 1:
             return iter(reading)
 
@@ -448,14 +348,3 @@ class Ledger:
             return account.read - account.published + len(reading[worker].granted)
 
         return iter(sorted(reading, key=taken))
-
-
-def depth_for(work_s: float) -> int:
-    """How many frames a worker may hold that takes so long for one."""
-    return max(DEPTH, min(MOST_DEPTH, int(FILL_S / max(work_s, 1e-6)) + 1))
-
-
-def limit_for(counts: Sequence[int], depths: Sequence[int], streams: int) -> int:
-    """Enough frames in flight that no worker waits: what all may hold, one being read per stream, and as many
-    again as there are workers for the results that wait for an earlier one of their stream."""
-    return sum(count * (depth + 1) for count, depth in zip(counts, depths, strict=True)) + 2 * streams

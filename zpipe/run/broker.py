@@ -3,17 +3,18 @@
 One thread, one poll: the inbox, the control socket, the workers' logs, signals (a child has died, Ctrl-C). Nothing
 here waits for anything else, and what is periodic (progress, hung workers, the balance) happens on a tick.
 
-    inbox ──▶ wire ──▶ flow.Ledger ──▶ actions ──▶ link
-    deaths ─────────────────┘  ▲
+    inbox ──▶ wire ──▶ rules.Ledger ──▶ actions ──▶ link
+    deaths ──────────────────┘  ▲
     supervisor ◀── wanted counts (config, `zpipe scale`, balance)
+
+It opens nothing: `launch.py` gives it its hands.
 """
 
 import logging
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,20 @@ import msgspec
 import zmq
 
 from zpipe import messages, wire
-from zpipe.config.keys import Config, ModelConfig
-from zpipe.config.loading import dump
-from zpipe.engines import machine
 from zpipe.engines.signals import Signals
 from zpipe.errors import RunFailed, ZpipeError
+from zpipe.orders import Audience
 from zpipe.results import quarantine
-from zpipe.rules import balance
-from zpipe.rules import ledger as flow
-from zpipe.run.plan import make_groups, make_ledger, orders_of
-from zpipe.run.resume import open_results
-from zpipe.run.status import Meter, status_of
+from zpipe.rules import accounts, balance, credit
+from zpipe.rules.conduct import MAY_SAY
+from zpipe.rules.ledger import Ledger
+from zpipe.rules.life import Life
+from zpipe.run.plan import Handover, Plan
+from zpipe.run.status import Status
 from zpipe.run.supervisor import Death, Supervisor, Worker
-from zpipe.transport.board import Board
+from zpipe.snapshot import Snapshot
 from zpipe.transport.control import Control, Request
 from zpipe.transport.link import Links
-from zpipe.transport.run_folder import RunFolder
 from zpipe.transport.store import Store
 
 TICK_S = 0.2
@@ -45,72 +44,47 @@ JOIN_MS = 5
 STOP_S = 5.0
 """How long workers may take to end once they are asked to. They are idle then."""
 
-ENDING = ("lingering", "stopping", "done")
-"""The states after the last result. Before: `starting`, `waiting` (for subscribers), `running`, perhaps `draining`."""
+Report = Callable[[Callable[[], Snapshot]], None]
+"""Called on each tick with what takes a snapshot, for a progress display."""
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Hands:
+    """What a broker touches the world with."""
+
+    links: Links
+    control: Control
+    store: Store
+    supervisor: Supervisor
+    signals: Signals
+
+
 class Broker:
-    """A run of a pipeline. `report` is called on each tick with the broker itself, for a progress display."""
+    """A run of a pipeline. `handover`: what new workers are told of those before them, kept up to date here."""
 
     def __init__(
-        self,
-        config: Config,
-        config_folder: Path,
-        resume: bool = False,
-        overwrite: bool = False,
-        report: Callable[["Broker"], None] = lambda broker: None,
+        self, plan: Plan, ledger: Ledger, handover: Handover, hands: Hands, status: Status, report: Report
     ) -> None:
-        self.config = config
-        self.state = "starting"
-        self.publish = ""
-        self.history = ""
-        self.began = time.monotonic()
-        self.totals: list[int | None] = [None for _ in config.ingest]
-        self.skipped = [0 for _ in config.ingest]
+        self.config = plan.config
+        self.plan = plan
+        self.ledger = ledger
+        self.status = status
+        self.life = Life()
+        self.links, self.store, self.supervisor = hands.links, hands.store, hands.supervisor
+        self._control, self._wakeup = hands.control, hands.signals
+        self._handover = handover
         self._report = report
-        self.models = config_folder
+        self._balance = balance.Balance(plan.automatic(), plan.place.cores)
+        self._next_balance = 0.0
         self._joining: list[Worker] = []
         self._outgoing: defaultdict[int, list[wire.ToWorker]] = defaultdict(list)
         self._interrupts = 0
         self._failure: RunFailed | None = None
         self._deadline = float("inf")
-        self.subscribers: tuple[int, int] | None = None
-        self.deaths: dict[tuple[int, int], str] = {}
-        self.under_way: dict[int, int] = {}
-        # The name first: who does not get it must not touch the results file of who has it.
-        self._folder = RunFolder(config.name)
-        try:
-            self._open(resume, overwrite)
-        except BaseException:
-            self._folder.close()
-            raise
-
-    def _open(self, resume: bool, overwrite: bool) -> None:
-        config, path = self.config, self._folder.path
-        self._results = open_results(config, resume, overwrite)
-        self.run_id = self._results.run or secrets.token_hex(8)
-        (path / "config.json").write_bytes(dump(config))
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.links = Links(self._context, path)
-        self._control = Control(
-            self._context, path, {"status": self._tell_status, "scale": self._scale, "stop": self._stop}
-        )
-        self._board = Board(path)
-        self.store = Store(path)
-        self.supervisor = Supervisor(path, self.links, self._board, partial(orders_of, self))
-        self.stages, sources = make_groups(config)
-        self.supervisor.groups = [self.stages[-1], *self.stages[:-1], *sources]
-        self.ledger = make_ledger(config, self.stages, sources, self._results)
-        entries: list[ModelConfig] = [config.detect, *config.classifiers]
-        # What a frame costs on another device is not seen in CPU time.
-        automatic = [entry.count == "auto" and entry.device.upper() == "CPU" for entry in entries]
-        self._balance = balance.Balance(automatic, machine.cores())
-        self._next_balance = 0.0
-        self.meter = Meter()
+        self._control.commands = {"status": self._tell_status, "scale": self._scale, "stop": self._stop}
         self._poller = zmq.Poller()
-        self._wakeup = Signals()
         for item in (self.links.inbox, self._control.socket, self.supervisor.log_events, self._wakeup.fileno()):
             self._poller.register(item, zmq.POLLIN)
 
@@ -120,7 +94,7 @@ class Broker:
         """Run until every stream's end is published, or RunFailed."""
         with self._wakeup:
             next_tick = 0.0
-            while self.supervisor.alive or not self._over:
+            while self.supervisor.alive or not self._is_over:
                 now = time.monotonic()
                 if now >= next_tick:
                     self._tick(now)
@@ -129,22 +103,14 @@ class Broker:
                 wait_ms = JOIN_MS if self._joining else max(1, int((next_tick - now) * 1000))
                 self._turn(dict(self._poller.poll(wait_ms)))
                 self._flush()
-        self.state = "done"
-        self._report(self)
+        self.life.move("over")
+        self._report(self._snapshot)
         if self._failure is not None:
             raise self._failure
 
-    def close(self) -> None:
-        """End every process and remove all that the run has left on the machine; closing twice is harmless."""
-        self.supervisor.close()
-        self.links.close()
-        self._control.close()
-        self.store.close()
-        self._board.close()
-        self._results.close()
-        self._folder.close()
-        self._context.term()
-        self._wakeup.close()
+    @property
+    def _is_over(self) -> bool:
+        return self.life.can("over") and not any(stage.wanted for stage in self.supervisor.stages)
 
     def _turn(self, ready: dict[Any, int]) -> None:
         if self.links.inbox in ready:
@@ -160,20 +126,25 @@ class Broker:
             self.supervisor.read_logs()
         if self._control.socket in ready:
             self._control.answer()
-        if self.ledger.finished and self.state not in ENDING:
+        if self.ledger.finished and self.life.can("published"):
             self._linger()
 
     def _tick(self, now: float) -> None:
         self._take_deaths()
         self.supervisor.kill_hung(time.monotonic_ns())
-        if self.state == "running":
+        self.status.sample(now)
+        if self.life.state == "running":
             self._tune()
             self._keep_balance(now)
-        if self.state != "stopping":
+        if self.life.state != "stopping":
             self._keep_counts(now)
         if now > self._deadline:
             self._kill_all()
-        self._report(self)
+        self._report(self._snapshot)
+
+    def _snapshot(self) -> Snapshot:
+        self.status.rejected = self.links.rejected
+        return self.status.snapshot(self.life.state)
 
     # ---- messages and actions -----------------------------------------------------------------------------
 
@@ -181,42 +152,55 @@ class Broker:
         for message in self.links.receive():
             self._perform(self._event(message))
 
-    def _event(self, message: wire.FromWorker) -> Sequence[flow.Action]:
+    def _event(self, message: wire.FromWorker) -> Sequence[accounts.Action]:
         """The ledger's event for a message."""
-        ledger = self.ledger
+        ledger, worker = self.ledger, self.supervisor.find(message.worker)
+        if worker is None:  # what a dead worker still had in its socket
+            ledger.stale += 1
+            return ()
+        phase = MAY_SAY.get((worker.stage.kind, worker.phase, type(message)))
+        if phase is None:
+            self._refuse(worker, f"it said {type(message).__name__} while {worker.phase}")
+            return ()
+        worker.phase = phase
         match message:
-            case wire.Output(worker, stream, seq, failed, body):
-                return ledger.output(worker, stream, seq, body, failed)
-            case wire.Published(worker, stream, seq) if stream < len(ledger.streams):
-                return ledger.published(worker, stream, seq)
-            case wire.Read(worker, seq, slot, encoded_bytes, failed, body):
-                return ledger.read(worker, seq, slot, encoded_bytes, body, failed)
-            case wire.Closed(worker, stream) if stream < len(ledger.streams):
-                return ledger.closed(worker, stream)
+            case wire.Output(number, stream, seq, failed, body):
+                return ledger.output(number, stream, seq, body, failed)
+            case wire.PublishedUpTo(number, stream, seq) if stream < len(ledger.streams):
+                return ledger.published(number, stream, seq)
+            case wire.Read(number, seq, picture, failed, body):
+                return ledger.read(number, seq, picture, body, failed)
+            case wire.Closed(number, stream) if stream < len(ledger.streams):
+                return ledger.closed(number, stream)
             case _:
-                self._news(message)
+                self._take_news(worker, message)
                 return ()
 
-    def _news(self, message: wire.FromWorker) -> None:
+    def _take_news(self, worker: Worker, message: wire.FromWorker) -> None:
         """What a worker says of itself."""
-        worker = self.supervisor.find(message.worker)
-        if worker is None:
-            return
         match message:
             case wire.Ready(total=total):
-                if worker.group.role == "ingest":
-                    self.totals[worker.group.stage] = total
+                if worker.stage.kind == "ingest":
+                    self.status.totals[worker.stage.number] = total
                 self._joining.append(worker)
             case wire.Bound(publish=publish, history=history):
-                self.publish, self.history = publish, history
-                self.state = "waiting" if self.state == "starting" else self.state
-                self._report(self)
-            case wire.End(skipped=skipped, drained=drained):
-                self.skipped[worker.group.stage] = skipped
-                worker.group.wanted = 0
+                self._handover.endpoints = self.status.publish, self.status.history = publish, history
+                self.life.move("bound")
+                self._report(self._snapshot)
+            case wire.End(count=count, skipped=skipped, drained=drained):
+                if count != self.ledger.streams[worker.stage.number].read:
+                    self._refuse(worker, f"it ended after frame {count}, and not all before it have come")
+                    return
+                self.status.skipped[worker.stage.number] = skipped
+                worker.stage.wanted = 0
                 self._perform(self.ledger.end(worker.number, drained))
             case wire.Refused(reason=reason, exit_code=exit_code):
                 self._fail(RunFailed(f"{worker.name}: {reason}", exit_code))
+
+    def _refuse(self, worker: Worker, why: str) -> None:
+        """A worker says what it cannot mean: it is broken, so it is replaced."""
+        self.links.rejected += 1
+        self.supervisor.kill(worker.number, f"broken: {why}")
 
     def _join(self, worker: Worker) -> None:
         """A ready worker takes part once its socket is connected (its own say-so may be faster)."""
@@ -225,33 +209,30 @@ class Broker:
         elif self.links.connected(worker.number):
             self._joining.remove(worker)
             self.supervisor.ready(worker)
-            if worker.group.role == "ingest":
-                self._perform(self.ledger.join_ingest(worker.number, worker.group.stage))
+            if worker.stage.kind == "ingest":
+                self._perform(self.ledger.join_ingest(worker.number, worker.stage.number))
             else:
-                self._perform(self.ledger.join(worker.number, worker.group.stage))
-            if self.state == "stopping" or (self.state == "lingering" and worker.group.role == "sink"):
+                self._perform(self.ledger.join(worker.number, worker.stage.number))
+            if self.life.state == "stopping" or (self.life.state == "lingering" and worker.stage.kind == "sink"):
                 self._outgoing[worker.number].append(wire.Stop())
-            elif self.ledger.started and self.state == "waiting":
-                self.state = "running"
-                self.began = time.monotonic()
+            elif self.ledger.started and self.life.move("started"):
+                self.status.began = time.monotonic()
 
-    def _perform(self, actions: Sequence[flow.Action]) -> None:
+    def _perform(self, actions: Sequence[accounts.Action]) -> None:
         """Do what the ledger says. What is to be sent leaves with the next `_flush`, together."""
         for action in actions:
             match action:
-                case flow.Send(worker, frame):
-                    work = wire.Work(
-                        frame.stream, frame.seq, frame.slot, frame.encoded_bytes, frame.attempts, frame.body
-                    )
+                case accounts.SendFrame(worker, frame):
+                    work = wire.Work(frame.stream, frame.seq, frame.picture, frame.attempts, frame.body)
                     self._outgoing[worker].append(work)
-                case flow.Grant(worker, slots):
+                case accounts.GrantSlots(worker, slots):
                     self._outgoing[worker].append(wire.Grant(slots))
-                case flow.Close(worker, stream, total):
+                case accounts.CloseStream(worker, stream, total):
                     close = wire.Close(stream, total, self.ledger.streams[stream].drained)
                     self._outgoing[worker].append(close)
-                case flow.Dismiss(worker):
+                case accounts.DismissWorker(worker):
                     self._outgoing[worker].append(wire.Stop())
-                case flow.Condemn(frame, stage):
+                case accounts.CondemnFrame(frame, stage):
                     self._condemn(frame, stage)
 
     def _flush(self) -> None:
@@ -261,19 +242,18 @@ class Broker:
                 self.links.send(worker, gathered)
         self._outgoing.clear()
 
-    def _condemn(self, frame: flow.Frame, stage: int) -> None:
+    def _condemn(self, frame: accounts.Frame, stage: int) -> None:
         """The frame has killed its workers too often: it becomes a failed result, its picture goes to quarantine."""
-        group = self.stages[stage]
         try:
             result = messages.unpack(frame.body)
         except msgspec.DecodeError:  # what its workers died of, perhaps
             stream = str(self.config.ingest[frame.stream].stream)
             result = messages.Result(stream=stream, seq=frame.seq, name="", timestamp=time.time_ns())
-        reason = self.deaths.pop((frame.stream, frame.seq), "its worker died")
-        messages.fail(result, group.name, f"{frame.attempts} attempts: {reason}")
+        reason = self._handover.deaths.pop((frame.stream, frame.seq), "its worker died")
+        messages.fail(result, self.plan.stages[stage].name, f"{frame.attempts} attempts: {reason}")
         frame.body = messages.pack(result)
         try:
-            slot = self.store.slot(frame.slot, frame.encoded_bytes)
+            slot = self.store.open(frame.picture)
             path = quarantine.keep(Path(self.config.sink.results).parent / "quarantine", result, slot)
             log.warning("frame.failed stream=%s seq=%d kept=%s", result.stream, result.seq, path)
         except OSError as error:
@@ -289,28 +269,34 @@ class Broker:
 
     def _lose(self, death: Death) -> None:
         worker, working = death.worker, death.row.working
-        if working is not None and worker.group.role == "sink":
-            self.under_way[working[0]] = working[1]  # it works in order: what was under way before has passed
-        elif working is not None:
-            streams, tail = self.ledger.streams, list(worker.process.tail)[-5:]
-            self.deaths = {(n, seq): said for (n, seq), said in self.deaths.items() if seq > streams[n].published}
-            self.deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
-        if worker.group.role == "sink":
-            if worker.ready:  # one that was not has not met all that its predecessor had
-                self.subscribers = death.row.subscribers, death.row.behind
-            if death.exit_code == 0 and self.state == "lingering":
-                self._stop_workers()
+        self._remember(death)
+        if worker.stage.kind == "sink" and death.exit_code == 0 and self.life.can("left"):
+            self._stop_workers()
         self._perform(self.ledger.lost(worker.number, working))
         try:
             self.supervisor.bury(death, time.monotonic())
         except RunFailed as error:
-            worker.group.wanted = 0
+            worker.stage.wanted = 0
             if not self.ledger.finished:
                 self._fail(error)
-            elif worker.group.role == "sink":  # all is published: it was only to let subscribers catch up
+            elif worker.stage.kind == "sink":  # all is published: it was only to let subscribers catch up
                 self._stop_workers()
-        if self.state != "stopping":
+        if self.life.state != "stopping":
             self._keep_counts(time.monotonic())
+
+    def _remember(self, death: Death) -> None:
+        """Keep what the dead worker's successor must know."""
+        worker, working, handover = death.worker, death.row.working, self._handover
+        if worker.stage.kind == "sink":
+            if working is not None:  # it works in order: what was under way before has passed
+                handover.under_way[working[0]] = working[1]
+            if worker.ready:  # one that was not has not met all that its predecessor had
+                handover.audience = Audience(death.row.subscribers, death.row.behind)
+        elif working is not None:
+            streams, tail = self.ledger.streams, list(worker.process.tail)[-5:]
+            deaths = {(n, seq): said for (n, seq), said in handover.deaths.items() if seq > streams[n].published}
+            deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
+            handover.deaths = deaths
 
     def _keep_counts(self, now: float) -> None:
         for worker in self.supervisor.reconcile(now):
@@ -319,11 +305,11 @@ class Broker:
 
     def _tune(self) -> None:
         """Let workers hold as many frames as their speed calls for, and so many be in flight."""
-        models, depths = self.stages[:-1], []
-        for group in models:
-            busy_s, done = self.supervisor.time_of(group)
-            depths.append(flow.depth_for(busy_s / done) if done > balance.FIRST_FRAMES else flow.DEPTH)
-        limit = flow.limit_for([group.wanted for group in models], depths, len(self.ledger.streams))
+        models, depths = self.plan.stages, []
+        for stage in models:
+            busy_s, done = self.supervisor.time_of(stage)
+            depths.append(credit.depth_for(busy_s / done) if done > balance.FIRST_FRAMES else credit.DEPTH)
+        limit = credit.limit_for([stage.wanted for stage in models], depths, len(self.ledger.streams))
         self._perform(self.ledger.tune(depths, self.ledger.slots if self.config.frames.in_flight != "auto" else limit))
 
     def _keep_balance(self, now: float) -> None:
@@ -331,11 +317,11 @@ class Broker:
         if now < self._next_balance or not any(self._balance.automatic):
             return
         self._next_balance = now + BALANCE_S
-        cpu_s, done = zip(*(self.supervisor.work_of(group) for group in self.stages[:-1]), strict=True)
-        for group, count in zip(self.stages, self._balance.measure(cpu_s, done), strict=False):
-            if count is not None and count != group.wanted:
-                log.info("stage.balanced stage=%s count=%d (was %d)", group.name, count, group.wanted)
-                group.wanted = count
+        cpu_s, done = zip(*(self.supervisor.work_of(stage) for stage in self.plan.stages), strict=True)
+        for stage, count in zip(self.plan.stages, self._balance.measure(cpu_s, done), strict=True):
+            if count is not None and count != stage.wanted:
+                log.info("stage.balanced stage=%s count=%d (was %d)", stage.name, count, stage.wanted)
+                stage.wanted = count
 
     # ---- stopping -----------------------------------------------------------------------------------------
 
@@ -343,20 +329,18 @@ class Broker:
         """Ctrl-C: drain. A second one: stop at once."""
         if self._interrupts >= 2:
             self._fail(RunFailed("stopped before its end (continue with --resume)", exit_code=1))
-        elif self.state not in ("draining", *ENDING):
+        elif self.life.can("drain"):
             log.info("pipeline.draining (press Ctrl-C again to stop at once)")
             self._drain()
 
     def _drain(self) -> None:
-        self.state = "draining"
-        for group in self.supervisor.groups:
-            if group.role == "ingest":
-                group.wanted = 0
-        sink = self.stages[-1].workers
-        if self.subscribers is None and sink and not sink[0].ready:
-            self.subscribers = 0, 0  # the next one waits for no subscribers; this one might for ever
-            sink[0].hung = "drained while it waited for subscribers"
-            self.supervisor.kill(sink[0].number)
+        self.life.move("drain")
+        for stage in self.plan.sources:
+            stage.wanted = 0
+        sink = self.plan.sink.workers
+        if self._handover.audience is None and sink and not sink[0].ready:
+            self._handover.audience = Audience(0, 0)  # the next one waits for no subscribers; this one might for ever
+            self.supervisor.kill(sink[0].number, "drained while it waited for subscribers")
         self._perform(self.ledger.drain())
 
     def _linger(self) -> None:
@@ -365,20 +349,17 @@ class Broker:
         The other workers stay meanwhile: killed and replaced or not, they cost nothing, and the end is one moment
         after the sink's, not another way of running.
         """
-        self.state = "lingering"
+        self.life.move("published")
         self._deadline = time.monotonic() + STOP_S + self.config.sink.linger_s
-        for worker, _ in self.supervisor.rows():
-            if worker.ready and worker.group.role == "sink":
+        for worker in self.plan.sink.workers:
+            if worker.ready:
                 self._outgoing[worker.number].append(wire.Stop())
 
     def _stop_workers(self) -> None:
         """Nobody is needed any more."""
-        self.state = "stopping"
+        self.life.move("left")
         self._deadline = time.monotonic() + STOP_S
-        for group in self.supervisor.groups:
-            group.wanted = 0
-        for worker, _ in list(self.supervisor.rows()):
-            worker.retiring = True
+        for worker in self._dismiss_all():
             if worker.ready:
                 self._outgoing[worker.number].append(wire.Stop())
             else:
@@ -391,39 +372,41 @@ class Broker:
         self._kill_all()
 
     def _kill_all(self) -> None:
-        self.state = "stopping"
+        self.life.move("fail")
         self._deadline = float("inf")
-        for group in self.supervisor.groups:
-            group.wanted = 0
-        for worker, _ in list(self.supervisor.rows()):
-            worker.retiring = True
+        for worker in self._dismiss_all():
             self.supervisor.kill(worker.number)
 
-    @property
-    def _over(self) -> bool:
-        return self.state == "stopping" and not any(group.wanted for group in self.supervisor.groups)
+    def _dismiss_all(self) -> list[Worker]:
+        """No worker is wanted from now on; those that live."""
+        for stage in self.supervisor.stages:
+            stage.wanted = 0
+        living = [worker for worker, _ in self.supervisor.rows()]
+        for worker in living:
+            worker.retiring = True
+        return living
 
     # ---- commands -----------------------------------------------------------------------------------------
 
     def _tell_status(self, request: Request) -> Any:
-        return status_of(self)
+        return self._snapshot()
 
     def _scale(self, request: Request) -> Any:
-        if self.state in ENDING:
+        if self.life.is_ending:
             raise ZpipeError("the pipeline is ending: there is nothing left to scale")
-        groups = {group.name: group for group in self.stages[:-1]}
-        for stage, count in request.counts.items():
-            if stage not in groups:
-                raise ZpipeError(f"no stage {stage!r}: this pipeline has {', '.join(groups)}")
+        stages = {stage.name: stage for stage in self.plan.stages}
+        for name, count in request.counts.items():
+            if name not in stages:
+                raise ZpipeError(f"no stage {name!r}: this pipeline has {', '.join(stages)}")
             if not 1 <= count <= 256:
-                raise ZpipeError(f"{stage}={count}: a stage has 1 to 256 workers")
-        for stage, count in request.counts.items():
-            groups[stage].wanted = count
-            self._balance.automatic[groups[stage].stage] = False
+                raise ZpipeError(f"{name}={count}: a stage has 1 to 256 workers")
+        for name, count in request.counts.items():
+            stages[name].wanted = count
+            self._balance.automatic[stages[name].number] = False
         self._keep_counts(time.monotonic())
-        return {name: group.wanted for name, group in groups.items()}
+        return {name: stage.wanted for name, stage in stages.items()}
 
     def _stop(self, request: Request) -> Any:
-        if self.state not in ("draining", *ENDING):
+        if self.life.can("drain"):
             self._drain()
-        return self.state
+        return self.life.state

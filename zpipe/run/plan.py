@@ -1,79 +1,112 @@
-"""What a run begins with, as its config says: the groups of workers, the ledger, and what each worker is told."""
+"""What a run begins with, as its config says: the workers of each stage, the ledger, and what each worker is told."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 from zpipe.config.keys import Config, ModelConfig
-from zpipe.engines import machine
-from zpipe.models.cache import cache_folder
+from zpipe.orders import Audience, Condemned, IngestTask, SinkTask, StageTask, Task
 from zpipe.results.file import ResultsFile
 from zpipe.rules import balance
-from zpipe.rules.ledger import DEPTH, Ledger, limit_for
-from zpipe.run.supervisor import Group
-
-if TYPE_CHECKING:
-    from zpipe.run.broker import Broker
-
-MOST_SLOTS = 4096
-"""Frames in flight at most with `in_flight: auto`; how many it is follows from the counts (flow.limit_for)."""
+from zpipe.rules.credit import DEPTH, limit_for
+from zpipe.rules.ledger import Ledger
+from zpipe.run.supervisor import StageWorkers
+from zpipe.wire import MOST as MOST_SLOTS
 
 
-def make_groups(config: Config) -> tuple[list[Group], list[Group]]:
-    """The groups of the stages in chain order, the sink's last; and those of the sources."""
-    models: list[tuple[str, str, ModelConfig]] = [("detect", "detect", config.detect)]
-    models += [("classify", entry.name, entry) for entry in config.classifiers]
-    counts = balance.first_counts([entry.count for _, _, entry in models], machine.cores())
-    stages = [
-        Group(role, name, number, count, entry.timeout_s, model=entry.model)
-        for number, ((role, name, entry), count) in enumerate(zip(models, counts, strict=True))
-    ]
-    stages.append(Group("sink", "sink", len(stages), 1, config.sink.timeout_s, single=True))
-    sources = [
-        Group("ingest", f"ingest-{entry.stream}", number, 1, entry.timeout_s, single=True)
-        for number, entry in enumerate(config.ingest)
-    ]
-    return stages, sources
+@dataclass(frozen=True)
+class Place:
+    """Where a run takes place: its id, the cores it may use, the folders of Python models and of compiled ones."""
+
+    run: str
+    cores: int
+    models: str
+    cache: str
 
 
-def make_ledger(config: Config, stages: list[Group], sources: list[Group], results: ResultsFile) -> Ledger:
-    """The ledger, going on where the results end. A source whose end is in there is not started."""
-    slots = config.frames.in_flight
-    most = MOST_SLOTS if isinstance(slots, str) else slots
-    ledger = Ledger(len(stages) - 1, len(sources), most, config.max_attempts)
-    if isinstance(slots, str):
-        counts = [group.wanted for group in stages[:-1]]
-        ledger.limit = limit_for(counts, [DEPTH for _ in counts], len(sources))
-    for number, entry in enumerate(config.ingest):
-        account = results.stream(str(entry.stream))
-        ledger.resume(number, account.seq, account.ok, account.failed, account.closed)
-        if account.closed:
-            sources[number].wanted = 0
-    return ledger
+@dataclass
+class Handover:
+    """What a new worker must know of those before it.
+
+    `deaths`: why workers died on a frame, by (stream, seq). Of the sinks: their endpoints, the subscribers of the last
+    one, and by stream the number that one was last at when it died.
+    """
+
+    deaths: dict[tuple[int, int], str] = field(default_factory=dict)
+    endpoints: tuple[str, str] | None = None
+    audience: Audience | None = None
+    under_way: dict[int, int] = field(default_factory=dict)
 
 
-def orders_of(broker: "Broker", group: Group) -> list[str]:
-    """The arguments of a new worker of the group (worker.py), beyond those that every worker gets."""
-    match group.role:
-        case "ingest":
-            stream = broker.ledger.streams[group.stage]
-            orders = [f"--start={stream.read + 1}"]
-            if broker.ledger.condemned(group.stage):
-                reason = broker.deaths.get((group.stage, stream.suspect), "ingest died")
-                orders += ["--condemned", str(stream.suspect), f"{stream.attempts - 1} attempts: {reason}"]
-            return orders
-        case "sink":
-            streams = broker.ledger.streams
-            published = ",".join(str(stream.published) for stream in streams)
-            under_way = [(n, seq) for n, seq in broker.under_way.items() if seq > streams[n].published]
-            orders = [f"--run={broker.run_id}", f"--published={published}"]
-            if under_way:
-                orders += ["--under-way", *(f"{stream}:{seq}" for stream, seq in under_way)]
-            if broker.publish:
-                orders += ["--endpoints", broker.publish, broker.history]
-            if broker.subscribers is not None:
-                orders += ["--rejoin", *map(str, broker.subscribers)]
-            return orders
-        case _:
-            entry = broker.config.detect if group.role == "detect" else broker.config.classifiers[group.stage - 1]
-            counts = [stage.wanted for stage in broker.stages[:-1]]
-            threads = balance.threads(entry.threads, counts, machine.cores())
-            return [f"--threads={threads}", f"--models={broker.models}", f"--cache={cache_folder()}"]
+class Plan:
+    """The workers of a run as they are wanted at first. `stages`: the chain's, the sink last; `sources`: the streams'."""
+
+    def __init__(self, config: Config, place: Place) -> None:
+        self.config = config
+        self.place = place
+        chain = config.stages
+        counts = balance.first_counts([stage.config.count for stage in chain], place.cores)
+        self.stages = [
+            StageWorkers(
+                stage.role, stage.name, stage.number, count, stage.config.timeout_s,
+                model=stage.config.model if isinstance(stage.config, ModelConfig) else "",
+            )
+            for stage, count in zip(chain, counts, strict=True)
+        ]  # fmt: skip
+        self.sink = StageWorkers("sink", "sink", len(chain), 1, config.sink.timeout_s, single=True)
+        self.sources = [
+            StageWorkers("ingest", f"ingest-{entry.stream}", number, 1, entry.timeout_s, single=True)
+            for number, entry in enumerate(config.ingest)
+        ]
+
+    @property
+    def all(self) -> list[StageWorkers]:
+        """All of them, in the order in which they are started: the slowest to be ready last."""
+        return [self.sink, *self.stages, *self.sources]
+
+    def ledger(self, results: ResultsFile) -> Ledger:
+        """The ledger, going on where the results end. A source whose end is in there is not started."""
+        slots = self.config.frames.in_flight
+        most = MOST_SLOTS if isinstance(slots, str) else slots
+        ledger = Ledger(len(self.stages), len(self.sources), most, self.config.max_attempts)
+        if isinstance(slots, str):
+            counts = [stage.wanted for stage in self.stages]
+            ledger.limit = limit_for(counts, [DEPTH for _ in counts], len(self.sources))
+        for number, entry in enumerate(self.config.ingest):
+            account = results.stream(str(entry.stream))
+            ledger.resume(number, account.seq, account.ok, account.failed, account.closed)
+            if account.closed:
+                self.sources[number].wanted = 0
+        return ledger
+
+    def automatic(self) -> list[bool]:
+        """Which stages of the chain have their workers counted for them.
+
+        What a frame costs on another device is not seen in CPU time, so there it is as configured.
+        """
+        return [
+            stage.config.count == "auto"
+            and not (isinstance(stage.config, ModelConfig) and stage.config.device.upper() != "CPU")
+            for stage in self.config.stages
+        ]
+
+    def task_of(self, workers: StageWorkers, ledger: Ledger, handover: Handover) -> Task:
+        """What a new worker is to do, at this moment."""
+        match workers.kind:
+            case "ingest":
+                return self._ingest_task(workers.number, ledger, handover)
+            case "sink":
+                published = [stream.published for stream in ledger.streams]
+                under_way = [(n, seq) for n, seq in handover.under_way.items() if seq > published[n]]
+                return SinkTask(self.place.run, published, under_way, handover.endpoints, handover.audience)
+            case "stage":
+                config = self.config.stages[workers.number].config
+                wanted = config.threads if isinstance(config, ModelConfig) else "auto"
+                threads = balance.threads(wanted, [stage.wanted for stage in self.stages], self.place.cores)
+                return StageTask(workers.number, threads, self.place.models, self.place.cache)
+
+    @staticmethod
+    def _ingest_task(number: int, ledger: Ledger, handover: Handover) -> IngestTask:
+        stream, condemned = ledger.streams[number], None
+        if ledger.condemned(number):
+            reason = handover.deaths.get((number, stream.suspect), "ingest died")
+            condemned = Condemned(stream.suspect, f"{stream.attempts - 1} attempts: {reason}")
+        return IngestTask(number, stream.read + 1, condemned)

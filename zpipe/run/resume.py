@@ -1,15 +1,20 @@
 """Going on where an earlier run's results file ends, or starting it anew without harm to what is in it."""
 
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 
-from zpipe.config.keys import Config
+from zpipe.config.keys import Config, IngestConfig
 from zpipe.errors import ResultsError
 from zpipe.results.file import ResultsFile, check_unlocked, heads, is_unfinished
-from zpipe.sources.opening import open_source
+from zpipe.source import Source
 
 
-def open_results(config: Config, resume: bool, overwrite: bool) -> ResultsFile:
+OpenSource = Callable[[IngestConfig, int], Source]
+"""Of a config and the most pixels that a frame may have (`sources/opening.py`)."""
+
+
+def open_results(config: Config, open_source: OpenSource, resume: bool, overwrite: bool) -> ResultsFile:
     """The results file, empty (a new run) or with what is to be continued; ResultsError if neither is safe.
 
     A finished run's file is replaced; an unfinished one's is valuable, so it is only with `overwrite`.
@@ -17,7 +22,7 @@ def open_results(config: Config, resume: bool, overwrite: bool) -> ResultsFile:
     path = Path(config.sink.results)
     check_unlocked(path)
     if resume:
-        check_sources(config, path)
+        check_sources(config, open_source, path)
         return ResultsFile(path, fresh=False, undrain=True, lock=True)
     if not overwrite and is_unfinished(path, [str(entry.stream) for entry in config.ingest]):
         raise ResultsError(
@@ -27,7 +32,7 @@ def open_results(config: Config, resume: bool, overwrite: bool) -> ResultsFile:
     return ResultsFile(path, fresh=True, lock=True)
 
 
-def check_sources(config: Config, path: Path) -> None:
+def check_sources(config: Config, open_source: OpenSource, path: Path) -> None:
     """Refuse to continue if a source would not give the frames again that the file has results of.
 
     What comes after them may have changed: files added at the end are new frames, files that are gone are none.

@@ -1,16 +1,27 @@
-"""What `zpipe status` and the progress display say of a running pipeline: one plain dictionary, made here."""
+"""How a run is doing: rates from its counters, and the snapshot that `zpipe status` and the progress display show.
+
+Rates are sampled on the broker's tick; taking a snapshot changes nothing.
+"""
 
 import os
 import time
 from collections import deque
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
-from zpipe.transport.board import BUSY, IDLE
-
-if TYPE_CHECKING:
-    from zpipe.run.broker import Broker
-    from zpipe.run.supervisor import Group
+from zpipe.config.keys import Config
+from zpipe.engines.machine import private_bytes
+from zpipe.rules.ledger import Ledger
+from zpipe.run.supervisor import StageWorkers, Supervisor, Worker
+from zpipe.snapshot import (
+    Account,
+    MemorySnapshot,
+    Snapshot,
+    StageSnapshot,
+    StreamAccount,
+    StreamSnapshot,
+    WorkerSnapshot,
+)
+from zpipe.transport.board import BUSY, IDLE, Row
 
 WINDOW_S = 5.0
 """Rates are over the last so many seconds: long enough to be steady, short enough to show a change."""
@@ -29,126 +40,138 @@ class Meter:
             self._samples.popleft()
 
     def rate(self, counter: str) -> float:
-        """Its growth per second over the window."""
+        """Its growth per second over the window; 0 as long as nothing is known."""
+        if not self._samples:
+            return 0.0
         (then, before), (now, after) = self._samples[0], self._samples[-1]
         grown = after.get(counter, 0.0) - before.get(counter, 0.0)
         return max(0.0, grown / (now - then)) if now > then else 0.0
 
 
-def status_of(broker: "Broker") -> dict[str, Any]:
-    """The pipeline as it is now. Rates are per second, memory in bytes, `busy` a share of the workers' time."""
-    _measure(broker)
-    rows = {worker.number: row for worker, row in broker.supervisor.rows()}
-    published = sum(stream.published for stream in broker.ledger.streams)
-    return {
-        "name": broker.config.name,
-        "run": broker.run_id,
-        "pid": os.getpid(),
-        "state": broker.state,
-        "publish": broker.publish,
-        "history": broker.history,
-        "results": broker.config.sink.results,
-        "elapsed_s": round(time.monotonic() - broker.began, 3),
-        "frames_per_s": round(broker.meter.rate("published"), 2),
-        "published": published,
-        "in_flight": len(broker.ledger.frames),
-        "slots": broker.ledger.slots,
-        "stages": [_stage(broker, group, rows) for group in broker.supervisor.groups],
-        "streams": [_stream(broker, number) for number in range(len(broker.ledger.streams))],
-        "memory": _memory(broker),
-        "stale": broker.ledger.stale,
-        "rejected": broker.links.rejected,
-    }
+class Status:
+    """What can be said of a run. The broker writes the fields that nobody else knows."""
 
+    def __init__(
+        self, config: Config, run: str, ledger: Ledger, supervisor: Supervisor, frames_bytes: Callable[[], int]
+    ) -> None:
+        self.publish = self.history = ""
+        self.began = time.monotonic()
+        self.totals: list[int | None] = [None for _ in config.ingest]
+        self.skipped = [0 for _ in config.ingest]
+        self.rejected = 0
+        self._config = config
+        self._run = run
+        self._ledger = ledger
+        self._supervisor = supervisor
+        self._frames_bytes = frames_bytes
+        self._meter = Meter()
 
-def counters(broker: "Broker") -> dict[str, float]:
-    """What rates are made of."""
-    found: dict[str, float] = {"published": sum(stream.published for stream in broker.ledger.streams)}
-    for group in broker.supervisor.groups:
-        found[f"{group.name}.done"] = group.done
-        found[f"{group.name}.busy_ns"] = group.busy_ns
-    now_ns = time.monotonic_ns()
-    for worker, row in broker.supervisor.rows():
-        in_work_ns = now_ns - row.since_ns if row.state == BUSY else 0
-        found[f"{worker.group.name}.done"] += row.done
-        found[f"{worker.group.name}.busy_ns"] += row.busy_ns + in_work_ns
-    return found
+    def sample(self, now: float) -> None:
+        """Take the counters, for the rates."""
+        self._meter.add(now, self._counters())
 
-
-def _measure(broker: "Broker") -> None:
-    broker.meter.add(time.monotonic(), counters(broker))
-
-
-def _stage(broker: "Broker", group: "Group", rows: dict[int, Any]) -> dict[str, Any]:
-    ledger, workers = broker.ledger, []
-    for worker in group.workers:
-        row = rows[worker.number]
-        record = ledger.workers.get(worker.number)
-        state = (
-            "starting"
-            if not worker.ready
-            else "retiring"
-            if worker.retiring
-            else "busy"
-            if row.state == BUSY
-            else "idle"
+    def snapshot(self, state: str) -> Snapshot:
+        """The run as it is now."""
+        rows = {worker.number: row for worker, row in self._supervisor.rows()}
+        counters = self._counters()
+        streams = [self._stream(number) for number in range(len(self._ledger.streams))]
+        stages = sorted(self._supervisor.stages, key=lambda stage: ("ingest", "stage", "sink").index(stage.kind))
+        return Snapshot(
+            name=self._config.name,
+            run=self._run,
+            pid=os.getpid(),
+            state=state,
+            publish=self.publish,
+            history=self.history,
+            results=self._config.sink.results,
+            wait_subscribers=self._config.sink.wait_subscribers,
+            elapsed_s=round(time.monotonic() - self.began, 3),
+            frames_per_s=round(self._meter.rate("published"), 2),
+            published=int(counters["published"]),
+            in_flight=len(self._ledger.frames),
+            slots=self._ledger.slots,
+            stages=[self._stage(stage, rows, counters) for stage in stages],
+            streams=streams,
+            memory=self._memory(),
+            stale=self._ledger.stale,
+            rejected=self.rejected,
         )
-        workers.append(
-            {
-                "worker": worker.name,
-                "pid": worker.process.pid,
-                "state": state,
-                "held": len(record.held) if record is not None else 0,
-                "done": row.done,
-                "beat_s": round((time.monotonic_ns() - row.beat_ns) / 1e9, 1) if row.state == IDLE else 0.0,
-            }
+
+    def account(self) -> Account:
+        """The account at the end, by stream, and whether it balances."""
+        streams = self._ledger.streams
+        return Account(
+            name=self._config.name,
+            run=self._run,
+            results=self._config.sink.results,
+            elapsed_s=round(time.monotonic() - self.began, 3),
+            streams=[
+                StreamAccount(str(entry.stream), stream.read, stream.ok, stream.failed, stream.dropped, skipped)
+                for entry, stream, skipped in zip(self._config.ingest, streams, self.skipped, strict=True)
+            ],
+            drained=any(stream.drained for stream in streams),
+            balanced=all(stream.balanced for stream in streams),
         )
-    queue = ledger.queues[group.stage] if group.role != "ingest" else ()
-    count = max(1, len(group.workers))
-    counted = counters(broker)
-    return {
-        "stage": group.name,
-        "role": group.role,
-        "wanted": group.wanted,
-        "workers": workers,
-        "queue": len(queue),
-        "held": sum(worker["held"] for worker in workers),
-        "done": int(counted[f"{group.name}.done"]),
-        "frames_per_s": round(broker.meter.rate(f"{group.name}.done"), 2),
-        "busy": round(min(1.0, broker.meter.rate(f"{group.name}.busy_ns") / 1e9 / count), 3),
-        "attempts": sum(
-            f.attempts - 1 for f in ledger.frames.values() if f.stage == group.stage and group.role != "ingest"
-        ),
-        "restarts": group.restarts,
-    }
 
+    def _counters(self) -> dict[str, float]:
+        """What rates are made of."""
+        found: dict[str, float] = {"published": sum(stream.published for stream in self._ledger.streams)}
+        for stage in self._supervisor.stages:
+            found[f"{stage.name}.done"] = stage.done
+            found[f"{stage.name}.busy_ns"] = stage.busy_ns
+        now_ns = time.monotonic_ns()
+        for worker, row in self._supervisor.rows():
+            in_work_ns = now_ns - row.since_ns if row.state == BUSY else 0
+            found[f"{worker.stage.name}.done"] += row.done
+            found[f"{worker.stage.name}.busy_ns"] += row.busy_ns + in_work_ns
+        return found
 
-def _stream(broker: "Broker", number: int) -> dict[str, Any]:
-    account = broker.ledger.streams[number]
-    return {
-        "stream": broker.config.ingest[number].stream,
-        "read": account.read,
-        "published": account.published,
-        "ok": account.ok,
-        "failed": account.failed,
-        "dropped": account.dropped,
-        "in_flight": account.read - account.published,
-        "total": account.count if account.count is not None else broker.totals[number],
-        "skipped": broker.skipped[number],
-        "closed": account.closed,
-    }
+    def _stage(self, stage: StageWorkers, rows: dict[int, Row], counters: dict[str, float]) -> StageSnapshot:
+        is_ingest = stage.kind == "ingest"
+        workers = [self._worker(worker, rows[worker.number]) for worker in stage.workers]
+        busy_ns = self._meter.rate(f"{stage.name}.busy_ns")
+        frames = () if is_ingest else (f for f in self._ledger.frames.values() if f.stage == stage.number)
+        return StageSnapshot(
+            stage=stage.name,
+            role=stage.role,
+            wanted=stage.wanted,
+            workers=workers,
+            queue=0 if is_ingest else len(self._ledger.queues[stage.number]),
+            held=sum(worker.held for worker in workers),
+            done=int(counters[f"{stage.name}.done"]),
+            frames_per_s=round(self._meter.rate(f"{stage.name}.done"), 2),
+            busy=round(min(1.0, busy_ns / 1e9 / max(1, len(stage.workers))), 3),
+            attempts=sum(frame.attempts - 1 for frame in frames),
+            restarts=stage.restarts,
+        )
 
+    def _worker(self, worker: Worker, row: Row) -> WorkerSnapshot:
+        record = self._ledger.workers.get(worker.number)
+        if not worker.ready:
+            state = "starting"
+        elif worker.retiring:
+            state = "retiring"
+        else:
+            state = "busy" if row.state == BUSY else "idle"
+        silent_s = (time.monotonic_ns() - row.beat_ns) / 1e9 if row.state == IDLE else 0.0
+        held = len(record.held) if record is not None else 0
+        return WorkerSnapshot(worker.name, worker.process.pid, state, held, row.done, round(silent_s, 1))
 
-def _memory(broker: "Broker") -> dict[str, int]:
-    processes = {worker.process.pid: worker.name for worker, _ in broker.supervisor.rows()}
-    slots = broker.store.total_bytes()
-    return {"frames_bytes": slots, "processes_bytes": sum(_private_bytes(pid) for pid in (os.getpid(), *processes))}
+    def _stream(self, number: int) -> StreamSnapshot:
+        account = self._ledger.streams[number]
+        return StreamSnapshot(
+            stream=str(self._config.ingest[number].stream),
+            read=account.read,
+            published=account.published,
+            ok=account.ok,
+            failed=account.failed,
+            dropped=account.dropped,
+            in_flight=account.read - account.published,
+            total=account.count if account.count is not None else self.totals[number],
+            skipped=self.skipped[number],
+            closed=account.closed,
+        )
 
-
-def _private_bytes(pid: int) -> int:
-    """Resident memory of a process that is not shared, so that sums count nothing twice."""
-    try:
-        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
-    except (OSError, ValueError):
-        return 0
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+    def _memory(self) -> MemorySnapshot:
+        pids = [os.getpid(), *(worker.process.pid for worker, _ in self._supervisor.rows())]
+        return MemorySnapshot(self._frames_bytes(), sum(private_bytes(pid) for pid in pids))

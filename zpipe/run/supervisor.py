@@ -1,7 +1,7 @@
-"""The supervisor: keeps as many workers of each group alive as are wanted.
+"""The supervisor: keeps as many workers of each stage alive as are wanted.
 
-A group is a model stage, the sink, or the ingest of one stream. One rule, applied again and again: compare what is
-wanted with what is there, start or retire the difference. Why a worker is gone matters only for when its replacement
+The sink is a stage of one worker here, and so is the ingest of each stream. One rule, applied again and again: compare
+what is wanted with what is there, start or retire the difference. Why a worker is gone matters only for when its replacement
 starts (restart.py) and for what is said about it. What the worker held is the ledger's business, not ours.
 """
 
@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zpipe import orders
 from zpipe.engines.local import Process, Processes, ending
 from zpipe.engines.machine import cpu_seconds
 from zpipe.errors import RunFailed
+from zpipe.orders import Order, Task
+from zpipe.rules.conduct import Kind, Phase, kind_of
 from zpipe.rules.restart import Restart
 from zpipe.transport.board import BUSY, Board, Row
 from zpipe.transport.link import Links
@@ -33,11 +36,12 @@ log = logging.getLogger(__name__)
 class Worker:
     """A started worker. `number` is its name on the wire, never used twice; `name` is what people read."""
 
-    group: "Group"
+    stage: "StageWorkers"
     number: int
     index: int
     row: int
     process: Process
+    phase: Phase = "starting"
     ready: bool = False
     ready_ns: int = 0
     retiring: bool = False
@@ -48,17 +52,17 @@ class Worker:
     @property
     def name(self) -> str:
         """`detect-0`, `ingest-yard`, `sink`."""
-        return self.group.name if self.group.single else f"{self.group.name}-{self.index}"
+        return self.stage.name if self.stage.single else f"{self.stage.name}-{self.index}"
 
 
 @dataclass(eq=False)
-class Group:
-    """Equal workers: how many are wanted, which are there. `stage` is the stage's number, or the stream's (ingest);
-    `model` what its workers load."""
+class StageWorkers:
+    """The workers of a stage: how many are wanted, which are there. `number` is the stage's in the chain, or the stream's
+    (ingest); `model` what they load."""
 
     role: str
     name: str
-    stage: int
+    number: int
     wanted: int
     timeout_s: float
     single: bool = False
@@ -70,6 +74,11 @@ class Group:
     busy_ns: int = 0
     cpu_s: float = 0.0
     not_before: float = 0.0
+
+    @property
+    def kind(self) -> Kind:
+        """Which messages its workers may send."""
+        return kind_of(self.role)
 
     @property
     def staying(self) -> list[Worker]:
@@ -93,15 +102,23 @@ class Death:
 
 
 class Supervisor:
-    """All groups of a run. `orders(group)` gives the arguments of a new worker beyond those that all get."""
+    """All workers of a run. `task_of(stage)` is what a new worker of the stage is to do."""
 
-    def __init__(self, folder: Path, links: Links, board: Board, orders: Callable[[Group], list[str]]) -> None:
-        self.groups: list[Group] = []
+    def __init__(
+        self,
+        stages: list[StageWorkers],
+        folder: Path,
+        links: Links,
+        board: Board,
+        processes: Processes,
+        task_of: Callable[[StageWorkers], Task],
+    ) -> None:
+        self.stages = stages
         self._folder = folder
         self._links = links
         self._board = board
-        self._orders = orders
-        self._processes = Processes()
+        self._task_of = task_of
+        self._processes = processes
         self._workers: dict[int, Worker] = {}
         self._next_number = 1
         self._free_rows: list[int] = []
@@ -119,14 +136,14 @@ class Supervisor:
     def reconcile(self, now: float) -> list[Worker]:
         """Start what is missing and may start now; returns the workers that are too many, ready ones only."""
         surplus: list[Worker] = []
-        for group in self.groups:
-            staying = group.staying
-            if len(staying) < group.wanted and now >= group.not_before:
-                for _ in range(group.wanted - len(staying)):
-                    self._start(group)
-            if group.single:  # ingest and sink leave when the ledger dismisses them
+        for stage in self.stages:
+            staying = stage.staying
+            if len(staying) < stage.wanted and now >= stage.not_before:
+                for _ in range(stage.wanted - len(staying)):
+                    self._start(stage)
+            if stage.single:  # ingest and sink leave when the ledger dismisses them
                 continue
-            for worker in staying[group.wanted :]:
+            for worker in staying[stage.wanted :]:
                 if worker.ready:
                     surplus.append(worker)
                 else:
@@ -135,7 +152,7 @@ class Supervisor:
         return surplus
 
     def reap(self, now: float) -> list[Death]:
-        """The workers that have died since the last call; RunFailed if a group can never get going."""
+        """The workers that have died since the last call; RunFailed if a stage can never get going."""
         deaths = []
         for process, exit_code, lines in self._processes.reap():
             for line in lines:
@@ -148,40 +165,40 @@ class Supervisor:
 
     def bury(self, death: Death, now: float) -> None:
         """Forget a dead worker, after the ledger was told of it; its number never comes back, its row does."""
-        worker, group = death.worker, death.worker.group
+        worker, stage = death.worker, death.worker.stage
         del self._workers[worker.number]
-        group.workers.remove(worker)
-        group.done += death.row.done
-        group.busy_ns += death.row.busy_ns
-        group.cpu_s += worker.cpu_s
+        stage.workers.remove(worker)
+        stage.done += death.row.done
+        stage.busy_ns += death.row.busy_ns
+        stage.cpu_s += worker.cpu_s
         self._free_rows.append(worker.row)
         self._links.detach(worker.number)
-        if worker.retiring or not group.wanted:
+        if worker.retiring or not stage.wanted:
             return
-        group.restarts += 1
+        stage.restarts += 1
         log.warning('worker.lost worker=%s pid=%d reason="%s"', worker.name, worker.process.pid, death.reason)
-        delay = group.restart.died(worker.ready, death.row.done, death.exit_code == -signal.SIGKILL)
+        delay = stage.restart.died(worker.ready, death.row.done, death.exit_code == -signal.SIGKILL)
         if delay is None:
             lines = "".join(f"\n  {line}" for line in worker.process.tail)
             what = f"{worker.name} cannot start: {death.reason}"
-            raise RunFailed(what + (f", loading {group.model}" if group.model else "") + lines, exit_code=4)
-        group.not_before = now + delay
+            raise RunFailed(what + (f", loading {stage.model}" if stage.model else "") + lines, exit_code=4)
+        stage.not_before = now + delay
 
     def ready(self, worker: Worker) -> None:
         """The worker says that it is ready."""
         worker.ready, worker.ready_ns = True, time.monotonic_ns()
         worker.start_cpu_s = cpu_seconds(worker.process.pid)
-        worker.group.restart.ready()
+        worker.stage.restart.ready()
 
     def kill_hung(self, now_ns: int) -> None:
-        """Kill workers that have been on one frame, or silent, for longer than their group allows."""
+        """Kill workers that have been on one frame, or silent, for longer than their stage allows."""
         for worker in self._workers.values():
             row = self._board.read(worker.row)
             if row.state == BUSY:
-                limit_s, silent_s, what = worker.group.timeout_s, row.silent_s(now_ns), "busy for more than"
+                limit_s, silent_s, what = worker.stage.timeout_s, row.silent_s(now_ns), "busy for more than"
             elif worker.ready:
                 # The row of one that was stopped before its first beat is as old as the process.
-                limit_s, what = max(worker.group.timeout_s, SILENT_S), "no sign of life for"
+                limit_s, what = max(worker.stage.timeout_s, SILENT_S), "no sign of life for"
                 silent_s = min(row.silent_s(now_ns), (now_ns - worker.ready_ns) / 1e9)
             else:
                 limit_s, silent_s, what = START_TIMEOUT_S, row.silent_s(now_ns), "not ready after"
@@ -189,15 +206,15 @@ class Supervisor:
                 worker.hung = f"timeout ({what} {limit_s:g} s)"
                 worker.process.signal(signal.SIGKILL)
 
-    def time_of(self, group: Group) -> tuple[float, int]:
-        """Seconds in work and frames done of all workers of a group, living and dead."""
-        rows = [self._board.read(worker.row) for worker in group.workers]
-        return (group.busy_ns + sum(row.busy_ns for row in rows)) / 1e9, group.done + sum(row.done for row in rows)
+    def time_of(self, stage: StageWorkers) -> tuple[float, int]:
+        """Seconds in work and frames done of all workers of a stage, living and dead."""
+        rows = [self._board.read(worker.row) for worker in stage.workers]
+        return (stage.busy_ns + sum(row.busy_ns for row in rows)) / 1e9, stage.done + sum(row.done for row in rows)
 
-    def work_of(self, group: Group) -> tuple[float, int]:
+    def work_of(self, stage: StageWorkers) -> tuple[float, int]:
         """CPU seconds and frames done of a stage's workers at work, living and dead; loading models not counted."""
-        cpu_s, done = group.cpu_s, group.done
-        for worker in group.workers:
+        cpu_s, done = stage.cpu_s, stage.done
+        for worker in stage.workers:
             if worker.ready:
                 worker.cpu_s = max(worker.cpu_s, cpu_seconds(worker.process.pid) - worker.start_cpu_s)
                 cpu_s += worker.cpu_s
@@ -219,30 +236,29 @@ class Supervisor:
         """How many workers live, whatever their state."""
         return len(self._workers)
 
-    def kill(self, number: int) -> None:
-        """Kill one worker."""
-        self._workers[number].process.signal(signal.SIGKILL)
+    def kill(self, number: int, why: str = "") -> None:
+        """Kill one worker; `why` is said of its death then."""
+        worker = self._workers[number]
+        worker.hung = worker.hung or why
+        worker.process.signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Kill and reap all that still live; closing twice is harmless."""
         self._processes.close()
         self._workers.clear()
 
-    def _start(self, group: Group) -> None:
+    def _start(self, stage: StageWorkers) -> None:
         number, self._next_number = self._next_number, self._next_number + 1
-        taken = {worker.index for worker in group.workers}
+        taken = {worker.index for worker in stage.workers}
         index = next(i for i in range(len(taken) + 1) if i not in taken)
         row = self._free_rows.pop() if self._free_rows else self._next_row
         self._next_row = max(self._next_row, row + 1)
         self._board.clear(row)
         self._links.attach(number)
-        name = group.name if group.single else f"{group.name}-{index}"
-        arguments = [
-            group.role, f"--folder={self._folder}", f"--parent={os.getpid()}", f"--worker={number}", f"--row={row}",
-            f"--stage={group.stage}", *self._orders(group),
-        ]  # fmt: skip
-        process = self._processes.start(name, arguments)
-        worker = Worker(group, number, index, row, process)
-        group.workers.append(worker)
+        name = stage.name if stage.single else f"{stage.name}-{index}"
+        order = Order(name, stage.role, str(self._folder), os.getpid(), number, row, self._task_of(stage))
+        process = self._processes.start(name, orders.write(order))
+        worker = Worker(stage, number, index, row, process)
+        stage.workers.append(worker)
         self._workers[number] = worker
         log.debug("worker.started worker=%s pid=%d", name, process.pid)

@@ -1,54 +1,48 @@
 """A classify stage: says of each object of a frame what it is."""
 
 import base64
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from zpipe import messages, wire
-from zpipe.config.keys import ClassifyConfig
-from zpipe.messages import Classification, Object, Result, label_of
+from zpipe.config.keys import ClassifyConfig, Stage
+from zpipe.messages import Classification, Result, label_of
 from zpipe.models.filters import eligible
-from zpipe.models.interface import Classes, Classifier, Pixels
-from zpipe.transport.store import Store
+from zpipe.models.interface import Classes
+from zpipe.models.opening import open_classifier
+from zpipe.pixels import Pixels
+from zpipe.stages.loop import Means, Picture
 
 
 class Classify:
     """Adds its `classification` to each object of a result that it is for."""
 
-    def __init__(self, config: ClassifyConfig, classifier: Classifier, store: Store) -> None:
-        self.name = config.name
-        self._config = config
-        self._classifier = classifier
-        self._store = store
+    def __init__(self, stage: Stage, means: Means) -> None:
+        assert isinstance(stage.config, ClassifyConfig)
+        self.name = stage.name
+        self.model = open_classifier(stage.config, means.threads, means.cache, means.models)
+        self._config = stage.config
 
-    def work(self, frame: wire.Work) -> Result:
-        """The frame's result with this stage's classes; FrameError if the model fails on it."""
-        result = messages.unpack(frame.body)
-        began = time.perf_counter()
-        if result.objects and result.resolution is not None:
-            slot = self._store.slot(frame.slot, frame.encoded_bytes)
-            image = slot.read_pixels(result.resolution.height, result.resolution.width)
-            add_classes(self._config, self._classifier, image, result.objects)
-        result.timing_ms[self.name] = round((time.perf_counter() - began) * 1e3, 3)
-        return result
+    def work(self, result: Result, picture: Picture) -> None:
+        """What this stage says of each object that it is for."""
+        objects = result.objects
+        boxes = np.array([(o.x, o.y, o.w, o.h) for o in objects], np.float32).reshape(-1, 4)
+        chosen = eligible(self._config, boxes, [o.detection.label for o in objects])
+        if not chosen.any():
+            return
+        found = self.model.classify(picture.pixels(), boxes[chosen])
+        rows = rows_of(self.name, found, self.model.labels)
+        for item, row in zip((o for o, is_chosen in zip(objects, chosen, strict=True) if is_chosen), rows, strict=True):
+            item.classification += row
+
+    def rehearse(self, image: Pixels) -> None:
+        """Say what is in the middle of it."""
+        height, width = image.shape[:2]
+        self.model.classify(image, np.array([[width / 4, height / 4, width / 4, width / 4]], np.float32))
 
     def close(self) -> None:
         """Let go of the model."""
-        self._classifier.close()
-
-
-def add_classes(config: ClassifyConfig, classifier: Classifier, image: Pixels, objects: list[Object]) -> None:
-    """Add what the stage says of each object that it is for."""
-    boxes = np.array([(o.x, o.y, o.w, o.h) for o in objects], np.float32).reshape(-1, 4)
-    chosen = eligible(config, boxes, [o.detection.label for o in objects])
-    if not chosen.any():
-        return
-    found = classifier.classify(image, boxes[chosen])
-    rows = rows_of(config.name, found, classifier.labels)
-    for item, row in zip((o for o, is_chosen in zip(objects, chosen, strict=True) if is_chosen), rows, strict=True):
-        item.classification += row
+        self.model.close()
 
 
 def rows_of(stage: str, found: Classes, labels: Sequence[str]) -> list[list[Classification]]:

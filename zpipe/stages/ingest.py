@@ -2,11 +2,11 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
 
 from zpipe import messages, wire
 from zpipe.errors import FrameError
 from zpipe.messages import Resolution, Result
+from zpipe.orders import IngestTask
 from zpipe.sources.protocol import Source, SourceFrame
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
@@ -14,10 +14,7 @@ from zpipe.transport.store import Store
 
 
 class Ingest:
-    """The ingest worker of one stream, reading from number `start` on.
-
-    `condemned`: the number of a frame that must not be read, and why: reading it has killed every ingest that tried.
-    """
+    """The ingest worker of one stream, called `stream`, as its task says."""
 
     def __init__(
         self,
@@ -25,17 +22,15 @@ class Ingest:
         heart: Heart,
         store: Store,
         source: Source,
-        stream: tuple[int, str],
-        start: int,
-        condemned: Sequence[str] | None,
+        stream: str,
+        task: IngestTask,
     ) -> None:
         self._link = link
         self._heart = heart
         self._store = store
         self._source = source
-        self._number, self._stream = stream
-        self._seq = start
-        self._condemned, self._reason = (int(condemned[0]), condemned[1]) if condemned else (0, "")
+        self._stream = stream
+        self._number, self._seq, self._condemned = task.stream, task.start, task.condemned
         self._slots: deque[int] = deque()
         self._stopping = False
 
@@ -44,16 +39,16 @@ class Ingest:
         frames = self._source.frames(self._seq)
         ended = False
         while self._await_slot():
-            self._heart.busy(self._number, self._seq)
+            self._heart.begin(self._number, self._seq)
             frame = next(frames, None)
             if frame is None:
                 ended = True
                 break
             message = self._read(frame, self._slots.popleft())
             self._seq += 1
-            self._link.put(message, self._heart.idle())
+            self._link.put(message, self._heart.finish())
         self._heart.beat()
-        self._link.send(wire.End(self._link.worker, self._source.skipped, not ended))
+        self._link.send(wire.End(self._link.worker, self._seq - 1, self._source.skipped, not ended))
         while not self._stopping:
             self._listen(self._link.receive())
 
@@ -75,11 +70,11 @@ class Ingest:
                 self._stopping = True
 
     def _read(self, frame: SourceFrame, number: int) -> wire.Read:
-        slot = self._store.slot(number)
+        slot = self._store.empty(number)
         result = Result(stream=self._stream, seq=self._seq, name=frame.name, timestamp=time.time_ns())
         try:
-            if self._seq == self._condemned:
-                raise FrameError(self._reason)
+            if self._condemned is not None and self._condemned.seq == self._seq:
+                raise FrameError(self._condemned.reason)
             frame.load(slot)
         except FrameError as error:
             messages.fail(result, "ingest", str(error))
@@ -87,4 +82,4 @@ class Ingest:
         if pixels is not None:
             result.resolution = Resolution(width=pixels[1], height=pixels[0])
         failed = result.status == "failed"
-        return wire.Read(self._link.worker, self._seq, number, slot.encoded_bytes, failed, messages.pack(result))
+        return wire.Read(self._link.worker, self._seq, slot.picture, failed, messages.pack(result))

@@ -85,13 +85,13 @@ class Heart:
         """Alive and waiting for work."""
         _WORK.pack_into(self._memory, self._at, IDLE, 0, 0, 0, _now())
 
-    def busy(self, stream: int, seq: int) -> None:
-        """Beginning with this frame. MUST come before anything of the frame is touched."""
+    def begin(self, stream: int, seq: int) -> None:
+        """Working on this frame from now on. MUST come before anything of the frame is touched."""
         self._since_ns = now = _now()
         _WORK.pack_into(self._memory, self._at, BUSY, stream, seq, now, now)
 
-    def idle(self) -> int:
-        """Done with the frame; returns how long it took in nanoseconds."""
+    def finish(self) -> int:
+        """Done with the frame, which counts from now on; returns how long it took in nanoseconds."""
         now = _now()
         took_ns = now - self._since_ns
         self._done += 1
@@ -100,7 +100,7 @@ class Heart:
         _WORK.pack_into(self._memory, self._at, IDLE, 0, 0, 0, now)
         return took_ns
 
-    def subscribers(self, plain: int, behind: int = 0) -> None:
+    def show_audience(self, plain: int, behind: int = 0) -> None:
         """How many plain subscribers the sink has, and zpipe's that have not everything: for its successor."""
         _AUDIENCE.pack_into(self._memory, self._at + 56, plain, behind)
 

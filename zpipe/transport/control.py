@@ -33,10 +33,10 @@ def endpoint_of(folder: Path) -> str:
 class Control:
     """The pipeline's side. `commands` maps each command to what it does; what that returns is the reply."""
 
-    def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", folder: Path, commands: dict[str, Callable[[Request], Any]]
-    ) -> None:
-        self._commands = commands
+    commands: dict[str, Callable[[Request], Any]]
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", folder: Path) -> None:
+        self.commands = {}
         self.socket = context.socket(zmq.ROUTER)
         self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
         self.socket.bind(endpoint_of(folder))
@@ -47,7 +47,7 @@ class Control:
             parts = self.socket.recv_multipart()
             try:
                 request = msgspec.json.decode(parts[-1], type=Request)
-                command = self._commands.get(request.command)
+                command = self.commands.get(request.command)
                 if command is None:
                     raise ZpipeError(f"no such command: {request.command}")
                 reply: dict[str, Any] = {"ok": command(request)}

@@ -1,7 +1,8 @@
 """The store of frames in flight: owns the shared memory that their pictures live in.
 
 A slot is one file in the run folder: the frame as it was read (encoded bytes, none for video), then, from the
-next page on, its pixels. Ingest writes the first part, the detect worker the second (a video's is written by
+next page on, its pixels. What a slot holds is told from process to process by a `Picture`, which only this file makes
+and reads. Ingest writes the first part, the detect worker the second (a video's is written by
 ingest), everybody reads the same memory. The ledger decides who may touch a slot, so nothing is locked here.
 
 Slots keep their memory from frame to frame: mapping and clearing 6 MB anew for each 1080p frame costs more
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zpipe.errors import FrameError
+from zpipe.wire import Picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,12 +33,16 @@ class Store:
         self._folder = os.fspath(folder)
         self._slots: dict[int, Slot] = {}
 
-    def slot(self, number: int, encoded_bytes: int = 0) -> "Slot":
-        """The slot with this number, holding a frame with so many encoded bytes."""
-        slot = self._slots.get(number)
+    def empty(self, number: int) -> "Slot":
+        """The slot with this number, to be filled with another frame."""
+        return self.open(Picture(number))
+
+    def open(self, picture: Picture) -> "Slot":
+        """The slot that holds this picture."""
+        slot = self._slots.get(picture.slot)
         if slot is None:
-            slot = self._slots[number] = Slot(f"{self._folder}/slot-{number}")
-        slot.encoded_bytes = encoded_bytes
+            slot = self._slots[picture.slot] = Slot(picture.slot, f"{self._folder}/slot-{picture.slot}")
+        slot.encoded_bytes = picture.encoded_bytes
         slot.pixels_shape = None
         return slot
 
@@ -55,13 +61,20 @@ class Store:
 class Slot:
     """The memory of one frame."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, number: int, path: str) -> None:
+        self._number = number
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._map: mmap.mmap | None = None
         self._mapped_bytes = 0
-        self.encoded_bytes = 0
+        self.encoded_bytes: int | None = None
+        """Of the frame as it was read; None if that was pixels (a video's)."""
         self.pixels_shape: tuple[int, int] | None = None
         """(height, width) once `pixels` was called for the frame that the slot holds now."""
+
+    @property
+    def picture(self) -> Picture:
+        """What it holds, for other processes."""
+        return Picture(self._number, self.encoded_bytes)
 
     def encoded(self, size_bytes: int) -> memoryview:
         """Writable room for the encoded frame; what the slot held before is gone."""
@@ -70,7 +83,8 @@ class Slot:
         return memoryview(self._mapping(size_bytes))[:size_bytes]
 
     def read_encoded(self) -> memoryview:
-        """The encoded frame."""
+        """The encoded frame; only where there is one."""
+        assert self.encoded_bytes is not None
         return memoryview(self._mapping(self.encoded_bytes))[: self.encoded_bytes]
 
     def pixels(self, height: int, width: int) -> "NDArray[np.uint8]":
@@ -94,7 +108,7 @@ class Slot:
 
     @property
     def _pixels_at(self) -> int:
-        return -(-self.encoded_bytes // PAGE) * PAGE
+        return -(-(self.encoded_bytes or 0) // PAGE) * PAGE
 
     def _reserve(self, size_bytes: int) -> None:
         """Make the file large enough. Really allocated: a hole in a full tmpfs is a SIGBUS at the first touch."""

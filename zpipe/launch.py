@@ -1,0 +1,59 @@
+"""A run is put together: opens everything that its broker works with, and lets go of it again.
+
+The one place where the parts of a run meet; what they do is theirs.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import zmq
+
+from zpipe.config.keys import Config
+from zpipe.config.loading import dump
+from zpipe.engines import machine
+from zpipe.engines.local import Processes
+from zpipe.engines.signals import Signals
+from zpipe.models.cache import cache_folder
+from zpipe.orders import Task
+from zpipe.run.broker import Broker, Hands, Report
+from zpipe.run.plan import Handover, Place, Plan
+from zpipe.run.resume import open_results
+from zpipe.run.status import Status
+from zpipe.run.supervisor import StageWorkers, Supervisor
+from zpipe.sources.opening import open_source
+from zpipe.transport.board import Board
+from zpipe.transport.control import Control
+from zpipe.transport.link import Links
+from zpipe.transport.run_folder import RunFolder
+from zpipe.transport.store import Store
+
+
+@contextmanager
+def launch(
+    config: Config, config_folder: Path, report: Report, *, resume: bool = False, overwrite: bool = False
+) -> Iterator[Broker]:
+    """A pipeline that is ready to run; on leaving every process is ended, and nothing is left on the machine."""
+    with ExitStack() as opened:
+        # The name first: who does not get it must not touch the results file of who has it.
+        folder = opened.enter_context(RunFolder(config.name)).path
+        results = opened.enter_context(closing(open_results(config, open_source, resume, overwrite)))
+        run = results.run or secrets.token_hex(8)
+        (folder / "config.json").write_bytes(dump(config))
+        plan = Plan(config, Place(run, machine.cores(), str(config_folder), cache_folder()))
+        ledger, handover = plan.ledger(results), Handover()
+
+        def task_of(stage: StageWorkers) -> Task:
+            return plan.task_of(stage, ledger, handover)
+
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        opened.callback(context.term)
+        store = opened.enter_context(closing(Store(folder)))
+        board = opened.enter_context(closing(Board(folder)))
+        links = opened.enter_context(closing(Links(context, folder)))
+        control = opened.enter_context(closing(Control(context, folder)))
+        signals = opened.enter_context(closing(Signals()))
+        supervisor = opened.enter_context(closing(Supervisor(plan.all, folder, links, board, Processes(), task_of)))
+        status = Status(config, run, ledger, supervisor, store.total_bytes)
+        yield Broker(plan, ledger, handover, Hands(links, control, store, supervisor, signals), status, report)

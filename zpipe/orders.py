@@ -1,0 +1,88 @@
+"""What a worker is told when it is started: one `Order`, as one JSON argument of its command line.
+
+Written by the supervisor, read by `worker.py`. What a worker does for its role is its `task`; the rest all workers get.
+"""
+
+import msgspec
+
+from zpipe.errors import UNDECODABLE, WireError
+
+
+class Condemned(msgspec.Struct, frozen=True):
+    """A frame that must not be read, and why: reading it has killed every ingest that tried."""
+
+    seq: int
+    reason: str
+
+
+class IngestTask(msgspec.Struct, frozen=True, tag="ingest"):
+    """Read stream number `stream` of the config from frame `start` on."""
+
+    stream: int
+    start: int = 1
+    condemned: Condemned | None = None
+
+
+class StageTask(msgspec.Struct, frozen=True, tag="stage"):
+    """Work for model stage number `stage` of the chain.
+
+    `threads`: how many it may compute with; `models`: folder that Python models are imported from; `cache`: folder of
+    compiled models.
+    """
+
+    stage: int
+    threads: int
+    models: str
+    cache: str
+
+
+class Audience(msgspec.Struct, frozen=True):
+    """The subscribers of a sink: plain ones, and zpipe's that have not everything yet."""
+
+    plain: int
+    behind: int
+
+
+class SinkTask(msgspec.Struct, frozen=True, tag="sink"):
+    """Publish run `run`, of which the first `published[stream]` results of each stream are published.
+
+    Of the sinks before this one: the (stream, seq) that they died on (None: not known, any that is in the results file);
+    the endpoints that they had, to be taken again; their subscribers, to be waited for (None: it is the first one).
+    """
+
+    run: str
+    published: list[int]
+    under_way: list[tuple[int, int]] | None = None
+    endpoints: tuple[str, str] | None = None
+    audience: Audience | None = None
+
+
+Task = IngestTask | StageTask | SinkTask
+
+
+class Order(msgspec.Struct, frozen=True):
+    """All that a worker is told. `name` is what people read; `worker` its number on the wire, `row` of the board."""
+
+    name: str
+    role: str
+    folder: str
+    parent: int
+    worker: int
+    row: int
+    task: Task
+
+
+_decoder = msgspec.json.Decoder(Order)
+
+
+def write(order: Order) -> str:
+    """The order as an argument."""
+    return msgspec.json.encode(order).decode()
+
+
+def read(argument: str) -> Order:
+    """The order in an argument; WireError if it is none."""
+    try:
+        return _decoder.decode(argument)
+    except UNDECODABLE as error:
+        raise WireError(f"not an order for a worker: {error}") from None

@@ -1,0 +1,103 @@
+"""What the ledger is written in: a frame in flight, the account of a stream, who holds what, and the actions that follow
+from an event. Plain records; the rules about them are the ledger's."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from zpipe.wire import Picture
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """A frame in flight. `body` is what the last stage said of it (opaque here); `attempts` counts from 1."""
+
+    stream: int
+    seq: int
+    picture: Picture
+    body: bytes
+    failed: bool = False
+    stage: int = 0
+    holder: int | None = None
+    attempts: int = 1
+
+
+class SendFrame(NamedTuple):
+    """Give the frame to the worker."""
+
+    worker: int
+    frame: Frame
+
+
+class CondemnFrame(NamedTuple):
+    """The frame has killed too many workers of this stage: write that into its body; the sink gets it next."""
+
+    frame: Frame
+    stage: int
+
+
+class GrantSlots(NamedTuple):
+    """Let the ingest worker put frames into these slots."""
+
+    worker: int
+    slots: list[int]
+
+
+class CloseStream(NamedTuple):
+    """All `total` results of the stream are published: let the sink publish its end of stream."""
+
+    worker: int
+    stream: int
+    total: int
+
+
+class DismissWorker(NamedTuple):
+    """The worker holds nothing and gets nothing more: let it stop."""
+
+    worker: int
+
+
+Action = SendFrame | CondemnFrame | GrantSlots | CloseStream | DismissWorker
+
+
+@dataclass(slots=True)
+class Stream:
+    """The account of one stream. `read` counts accepted frames; `count` is their final number once it is known.
+
+    `closing` is the sink that was told to publish the end. `suspect` is the frame that an ingest was reading when it
+    died last, `attempts` are its. (Not always the next one: what was read just before may not have been sent.)
+    """
+
+    read: int = 0
+    published: int = 0
+    ok: int = 0
+    failed: int = 0
+    dropped: int = 0
+    count: int | None = None
+    drained: bool = False
+    closed: bool = False
+    closing: int | None = None
+    suspect: int = 0
+    attempts: int = 1
+
+    @property
+    def balanced(self) -> bool:
+        """Every frame that was read has one published result."""
+        return self.closed and self.read == self.published == self.ok + self.failed
+
+
+@dataclass(slots=True)
+class Holder:
+    """A living worker of a stage and what it holds, oldest first."""
+
+    stage: int
+    depth: int
+    held: dict[tuple[int, int], Frame] = field(default_factory=dict)
+    retiring: bool = False
+
+
+@dataclass(slots=True)
+class Reader:
+    """The living ingest worker of a stream and the slots that it may still fill."""
+
+    stream: int
+    granted: set[int] = field(default_factory=set)
