@@ -175,7 +175,10 @@ class Pipeline:
         found = []
         for process in psutil.process_iter(["cmdline", "status"]):
             arguments = process.info["cmdline"] or []
-            if f"--folder={folder_of(self.name)}" in arguments and process.info["status"] != psutil.STATUS_ZOMBIE:
+            if (
+                any(f'"folder":"{folder_of(self.name)}"' in argument for argument in arguments)
+                and process.info["status"] != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process.pid)
         return found
 
@@ -209,7 +212,7 @@ def role_of(process: psutil.Process) -> str:
         arguments = process.cmdline()
     except psutil.Error:
         return ""
-    return arguments[3] if arguments[1:3] == [ZPIPE[1], "worker"] else ""
+    return json.loads(arguments[3])["role"] if arguments[1:3] == [ZPIPE[1], "worker"] else ""
 
 
 VOLATILE = ("run", "timestamp", "timing_ms", "attempts")

@@ -9,17 +9,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from zpipe.config.keys import Config
+from zpipe.config.keys import Config, ModelConfig
 from zpipe.config.loading import load
 from zpipe.engines import machine
 from zpipe.errors import ZpipeError
 from zpipe.images.decoding import decode
+from zpipe.messages import Result
 from zpipe.models.interface import Classifier, Detector
-from zpipe.models.opening import open_classifier, open_detector
 from zpipe.pixels import Pixels
 from zpipe.sources.opening import open_source
-from zpipe.stages.classify import add_classes
-from zpipe.stages.detect import find_objects
+from zpipe.stages.loop import DecodedPicture, Means, StageWork, open_stage
 
 MEASURED_CALLS = 5
 
@@ -33,25 +32,22 @@ def report(path: str, overrides: list[str], image: str | None, out: str | None) 
         frames = "number of frames unknown" if source.total is None else f"{source.total} frames"
         yield f"ingest {origin.stream}: {origin.path} ({frames}, {source.skipped} skipped)"
         source.close()
-    folder = str(Path(path).resolve().parent)
-    cores = machine.cores()
-    detector = open_detector(config.detect, cores, None, folder)
-    classifiers = [open_classifier(entry, cores, None, folder) for entry in config.classifiers]
+    means = Means(machine.cores(), None, str(Path(path).resolve().parent))
+    stages = [open_stage(stage, means) for stage in config.stages]
     picture = read_image(image, config) if image is not None else np.full((720, 1280, 3), 114, np.uint8)
-    boxes = np.array([[320, 180, 320, 320]], np.float32)
-    yield from describe("detect", detector, partial(detector.detect, picture))
-    for entry, classifier in zip(config.classifiers, classifiers, strict=True):
-        yield from describe(entry.name, classifier, partial(classifier.classify, picture, boxes))
+    for stage in stages:
+        if stage.model is not None:
+            yield from describe(stage.name, stage.model, partial(stage.rehearse, picture))
     if image is not None:
-        yield from try_out(config, detector, classifiers, picture, image, out)
+        yield from try_out(stages, picture, image, out)
     yield f"sink: {config.sink.publish}, results in {config.sink.results}"
     yield "ok"
 
 
 def models_of(path: str, overrides: list[str]) -> list[str]:
-    """What is loaded: for who only knows that one of them has ended its process."""
-    config = load(path, overrides)
-    return list(dict.fromkeys(entry.model for entry in (config.detect, *config.classifiers)))
+    """The models that a check loads, to be named when one of them has ended the process that loaded it."""
+    entries = [stage.config for stage in load(path, overrides).stages]
+    return list(dict.fromkeys(entry.model for entry in entries if isinstance(entry, ModelConfig)))
 
 
 def describe(stage: str, model: Detector | Classifier, call: Callable[[], Any]) -> Iterator[str]:
@@ -70,18 +66,12 @@ def describe(stage: str, model: Detector | Classifier, call: Callable[[], Any]) 
     yield f"  time per call: {took_ms:.1f} ms on {machine.cores()} core(s)"
 
 
-def try_out(
-    config: Config,
-    detector: Detector,
-    classifiers: list[Classifier],
-    picture: Pixels,
-    name: str,
-    out: str | None,
-) -> Iterator[str]:
-    """Run the models on one image through the stages' own code; print and draw what they found."""
-    objects = find_objects(detector, picture)
-    for entry, classifier in zip(config.classifiers, classifiers, strict=True):
-        add_classes(entry, classifier, picture, objects)
+def try_out(stages: list[StageWork], picture: Pixels, name: str, out: str | None) -> Iterator[str]:
+    """Run the stages on one image; print and draw what they found."""
+    result = Result(stream="", seq=1, name=name, timestamp=0)
+    for stage in stages:
+        stage.work(result, DecodedPicture(picture))
+    objects = result.objects
     yield f"{name}: {picture.shape[1]}x{picture.shape[0]}, {len(objects)} object(s)"
     for item in objects:
         kinds = "".join(f"; {c.stage}: {c.label} {c.confidence:.3f}" for c in item.classification)

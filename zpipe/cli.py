@@ -81,23 +81,21 @@ def up(
       zpipe up yard.yaml --resume
     """
     from zpipe.config.loading import load
-    from zpipe.run.broker import Broker
-    from zpipe.show import display
+    from zpipe.launch import launch
+    from zpipe.show.choosing import choose
 
     if resume and overwrite:
         raise click.UsageError("--resume continues the results file, --overwrite replaces it: give one of them")
     loaded = load(config, settings(pairs, detect, classify, wait_subscribers))
-    shown = display.choose(quiet, as_json)
-    broker = Broker(loaded, Path(config).resolve().parent, resume, overwrite, shown)
-    try:
-        broker.run()
-    finally:
-        shown.close()
-        ledger = display.ledger_of(broker)
-        broker.close()
-        shown.ended(ledger)
-    failed = sum(stream["failed"] for stream in ledger["streams"])
-    if not ledger["balanced"] or (strict and failed):
+    shown = choose(quiet, as_json)
+    with launch(loaded, Path(config).resolve().parent, shown, resume=resume, overwrite=overwrite) as broker:
+        try:
+            broker.run()
+        finally:
+            shown.close()
+            account = broker.status.account()
+    shown.ended(account)
+    if not account.balanced or (strict and any(stream.failed for stream in account.streams)):
         sys.exit(1)
 
 
@@ -229,10 +227,10 @@ def status(name: str | None, as_json: bool) -> None:
     """
     import msgspec
 
-    from zpipe.show.tables import print_status
-    from zpipe.transport.control import Request, ask
+    from zpipe.show.terminal import print_status
+    from zpipe.transport.control import ask_status
 
-    found = ask(name, Request("status"))
+    found = ask_status(name)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     else:
@@ -283,15 +281,15 @@ def plugin_path() -> None:
     Example:
       cmake -S . -B build -D ZPIPE_INCLUDE=$(zpipe plugin-path)
     """
-    from zpipe.models.opening import plugin_include
+    from zpipe.models.plugin import include_folder
 
-    click.echo(plugin_include())
+    click.echo(include_folder())
 
 
 def endpoint_or_running(endpoint: str | None) -> str:
     """The endpoint given, or that of the one pipeline that runs here."""
     if endpoint is not None:
         return endpoint
-    from zpipe.transport.control import Request, ask
+    from zpipe.transport.control import ask_status
 
-    return str(ask(None, Request("status"))["publish"])
+    return ask_status(None).publish

@@ -46,8 +46,8 @@ class Audience(msgspec.Struct, frozen=True):
 class SinkTask(msgspec.Struct, frozen=True, tag="sink"):
     """Publish run `run`, of which the first `published[stream]` results of each stream are published.
 
-    Of the sinks before this one: the (stream, seq) that they died on (None: not known, any that is in the results file);
-    the endpoints that they had, to be taken again; their subscribers, to be waited for (None: it is the first one).
+    Of the sinks before this one: the (stream, seq) that they died on (None: not known, so any that is in the results
+    file); the endpoints that they had, to be taken again; their subscribers, to be waited for (None: it is the first).
     """
 
     run: str

@@ -27,7 +27,7 @@ if sys.argv[2] == "detect":
     model = open_detector(config.detect, 1)
     call = lambda: model.detect(image)
 else:
-    model = open_classifier(config.classifiers[0], 1)
+    model = open_classifier(config.stages[1].config, 1)
     call = lambda: model.classify(image, boxes)
 for _ in range(20):
     call()

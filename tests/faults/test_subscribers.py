@@ -133,7 +133,7 @@ def test_whenever_they_join(
     assert last.all() == calm
     with context.socket(zmq.DEALER) as farewell:  # or the sink would wait for it to come back
         farewell.connect(history_of(endpoint))
-        farewell.send(history.ask(history.Request("somebody", done=True)))
+        farewell.send(history.write_request(history.Request("somebody", done=True)))
         holding.close()
     assert pipeline.wait() == 0
 
@@ -309,8 +309,8 @@ def test_the_sink_is_killed_while_it_waits_for_them(
     endpoint = pipeline.started()["publish"]
     for restarts in (1, 2):
         os.kill(pipeline.pid_of("sink"), signal.SIGKILL)
-        until(lambda: pipeline.status()["stages"][0]["restarts"] == restarts)  # noqa: B023
-    until(lambda: [stage["workers"][0]["state"] for stage in pipeline.status()["stages"][1:]] == ["idle"] * 3)
+        until(lambda: pipeline.status()["stages"][-1]["restarts"] == restarts)  # noqa: B023
+    until(lambda: [stage["workers"][0]["state"] for stage in pipeline.status()["stages"][:-1]] == ["idle"] * 3)
     assert pipeline.status()["streams"][0]["read"] == 0
     raw = RawWatcher(endpoint, context)
     assert pipeline.wait() == 0, pipeline.said()

@@ -16,6 +16,7 @@ from harness import until
 from zpipe import messages, wire
 from zpipe.config.keys import Config, DetectConfig, IngestConfig, SinkConfig
 from zpipe.messages import Result
+from zpipe.orders import SinkTask
 from zpipe.rules import history
 from zpipe.stages.sink import Sink
 from zpipe.transport.board import Board, Heart
@@ -84,7 +85,7 @@ class RunningSink:
             self._thread.join()
             raise self.error
         assert self.sink is not None
-        self.publish, self.history = self.sink.publish, self.sink.history
+        self.publish, self.history = self.sink.out.endpoints
 
     def _run(self, ready: threading.Event, options: dict[str, Any]) -> None:
         link = heart = None
@@ -118,7 +119,7 @@ class RunningSink:
 
     def work(self, stream: int, seq: int, pad: str = "") -> wire.Work:
         result = Result(stream=self.streams[stream], seq=seq, name=f"img{seq}{pad}", timestamp=1)
-        return wire.Work(stream, seq, 0, 0, 1, messages.pack(result))
+        return wire.Work(stream, seq, wire.Picture(0), 1, messages.pack(result))
 
     def close_stream(self, stream: int, count: int, drained: bool = False) -> None:
         self.broker.send(self.worker, wire.Close(stream, count, drained))
@@ -130,14 +131,14 @@ class RunningSink:
         return answers.get(timeout=10)
 
     def wait_for_subscribers(self, count: int) -> None:
-        until(lambda: self.do(lambda: self.sink._audience.subscribers) >= count, 10, f"{count} subscribers")
+        until(lambda: self.do(lambda: self.sink.out._audience.subscribers) >= count, 10, f"{count} subscribers")
 
     def crash(self) -> None:
         """Nothing of what is still in its sockets leaves."""
 
         def end() -> None:
             self._ended.set()
-            for socket in (self.sink._xpub, self.sink._history):
+            for socket in (self.sink.out.live, self.sink.out.requests):
                 socket.close(linger=0)
             self.sink.file.close()
 
@@ -168,7 +169,7 @@ def make_sink(
     results: Path,
     streams: list[str],
     published: list[int] | None = None,
-    endpoints: tuple[str, str | None] = ("tcp://127.0.0.1:*", None),
+    endpoints: tuple[str, str] | None = None,
     run: str = RUN,
     linger_s: float = 5,
 ) -> Sink:
@@ -178,7 +179,8 @@ def make_sink(
         detect=DetectConfig(model="none"),
         sink=SinkConfig(results=str(results), linger_s=linger_s),
     )
-    return Sink(config, link, heart, run, published or [0 for _ in streams], endpoints)
+    task = SinkTask(run, published or [0 for _ in streams], endpoints=endpoints)
+    return Sink(config, link, heart, task)
 
 
 def essence_of(line: bytes) -> tuple[str, str, int]:
@@ -208,6 +210,6 @@ def plain_subscriber(endpoint: str, topic: bytes = b"results/") -> Iterator["zmq
 
 def ask_history(socket: "zmq.Socket[bytes]", *request: Any) -> history.Reply:
     """One question, and its reply."""
-    socket.send(history.ask(history.Request("me", *request)))
+    socket.send(history.write_request(history.Request("me", *request)))
     assert socket.poll(10_000), "the history does not answer"
     return history.read_reply(socket.recv())

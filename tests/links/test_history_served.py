@@ -13,7 +13,7 @@ def test_the_history_answers_while_results_come_in(broker, start_sink, dealer):
     dealer.connect(sink.history)
     for seq in range(1, 51):
         sink.frames((0, seq))
-    until(lambda: broker.listen() or broker.heard[-1:] == [wire.Published(sink.worker, 0, 50)])
+    until(lambda: broker.listen() or broker.heard[-1:] == [wire.PublishedUpTo(sink.worker, 0, 50)])
     reply = ask_history(dealer, "a", 40)
     assert reply.run == RUN
     assert reply.streams == [history.StreamState("a", 50, False), history.StreamState("b", 0, False)]
@@ -24,7 +24,12 @@ def test_the_history_answers_while_results_come_in(broker, start_sink, dealer):
 def test_what_is_no_question_is_not_answered_and_does_no_harm(start_sink, dealer):
     sink = start_sink()
     dealer.connect(sink.history)
-    for garbage in (b"", b"\xc1", b"hello", history.ask(history.Request("me", "ab")).replace(b"ab", b"\xff\xfe")):
+    for garbage in (
+        b"",
+        b"\xc1",
+        b"hello",
+        history.write_request(history.Request("me", "ab")).replace(b"ab", b"\xff\xfe"),
+    ):
         dealer.send(garbage)
     dealer.send_multipart([b"several", b"", b"parts"])
     assert ask_history(dealer).run == RUN
@@ -48,15 +53,15 @@ def test_an_asker_who_does_not_listen_holds_nobody_up(broker, start_sink, dealer
     sink = start_sink()
     for seq in range(1, 21):
         sink.frames(seq, pad="x" * 100_000)
-    until(lambda: broker.listen() or broker.heard[-1:] == [wire.Published(sink.worker, 0, 20)])
+    until(lambda: broker.listen() or broker.heard[-1:] == [wire.PublishedUpTo(sink.worker, 0, 20)])
     broker.heard.clear()
     with broker.context.socket(zmq.DEALER) as deaf:
         deaf.linger = 0
         deaf.rcvhwm = 1
         deaf.connect(sink.history)
         for _ in range(200):
-            deaf.send(history.ask(history.Request("deaf", "yard", 1)))
+            deaf.send(history.write_request(history.Request("deaf", "yard", 1)))
         dealer.connect(sink.history)
         assert len(ask_history(dealer, "yard", 15).lines) == 6
         sink.frames(21)
-        broker.hears(wire.Published(sink.worker, 0, 21))
+        broker.hears(wire.PublishedUpTo(sink.worker, 0, 21))

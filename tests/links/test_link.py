@@ -29,7 +29,7 @@ def join(broker):
 
 
 def work(seq, size=3):
-    return wire.Work(0, seq, 0, 0, 1, bytes(size))
+    return wire.Work(0, seq, wire.Picture(0), 1, bytes(size))
 
 
 def received(link, count):
@@ -58,9 +58,9 @@ def test_all_workers_push_to_one_inbox(broker, join):
 
 def test_what_was_put_before_goes_first(broker, join):
     link = join()
-    link.put(wire.Published(link.worker, 0, 1), took_ns=1000)
-    link.send(wire.Published(link.worker, 0, 2))
-    broker.hears(wire.Published(link.worker, 0, 1), wire.Published(link.worker, 0, 2))
+    link.put(wire.PublishedUpTo(link.worker, 0, 1), took_ns=1000)
+    link.send(wire.PublishedUpTo(link.worker, 0, 2))
+    broker.hears(wire.PublishedUpTo(link.worker, 0, 1), wire.PublishedUpTo(link.worker, 0, 2))
 
 
 def test_outputs_of_quick_frames_go_together_and_none_waits_long(broker, join, monkeypatch):
@@ -69,13 +69,13 @@ def test_outputs_of_quick_frames_go_together_and_none_waits_long(broker, join, m
     encode = wire.encode
     monkeypatch.setattr(wire, "encode", lambda messages: parts.append(len(messages)) or encode(messages))
     for seq in range(1, 11):
-        link.put(wire.Published(link.worker, 0, seq), took_ns=links.MOST_WAIT_NS // 4)
+        link.put(wire.PublishedUpTo(link.worker, 0, seq), took_ns=links.MOST_WAIT_NS // 4)
     link.flush()
     assert parts == [5, 5]  # the one that passes MOST_WAIT_NS flushes
-    link.put(wire.Published(link.worker, 0, 11), took_ns=1000)
-    link.put(wire.Published(link.worker, 0, 12), took_ns=links.QUICK_NS + 1)
+    link.put(wire.PublishedUpTo(link.worker, 0, 11), took_ns=1000)
+    link.put(wire.PublishedUpTo(link.worker, 0, 12), took_ns=links.QUICK_NS + 1)
     assert parts == [5, 5, 2]
-    broker.hears(*(wire.Published(link.worker, 0, seq) for seq in range(1, 13)))
+    broker.hears(*(wire.PublishedUpTo(link.worker, 0, seq) for seq in range(1, 13)))
 
 
 def test_a_worker_waits_for_a_beat_and_no_longer(join, monkeypatch):
@@ -111,9 +111,9 @@ def test_what_was_meant_for_the_dead_reaches_nobody(broker, join):
 def test_what_was_sent_leaves_before_the_link_is_closed(broker, join):
     link = join()
     for seq in range(1, 1001):
-        link.send(wire.Published(link.worker, 0, seq))
+        link.send(wire.PublishedUpTo(link.worker, 0, seq))
     link.close()
-    broker.hears(*(wire.Published(link.worker, 0, seq) for seq in range(1, 1001)))
+    broker.hears(*(wire.PublishedUpTo(link.worker, 0, seq) for seq in range(1, 1001)))
 
 
 def test_nothing_is_lost_however_much_is_sent_at_once(broker, join):
@@ -151,9 +151,9 @@ def test_what_is_no_message_is_counted_logged_once_and_dropped(broker, join, cap
 
 
 def test_a_message_of_another_version_says_so(broker, caplog):
-    with caplog.at_level(logging.WARNING), push(broker, b"z\x02\x91\x92\x01"):
+    with caplog.at_level(logging.WARNING), push(broker, b"z\x09\x91\x92\x01"):
         until(lambda: broker.listen() or broker.links.rejected)
-    assert "it speaks version 2 of the wire, this is version 1" in caplog.text
+    assert "it speaks version 9 of the wire, this is version 2" in caplog.text
 
 
 def test_a_worker_drops_what_is_no_message(broker, join, caplog):

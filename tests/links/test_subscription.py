@@ -17,7 +17,7 @@ from zpipe.client.subscription import Subscription
 from zpipe.errors import NotRunning, ZpipeError
 from zpipe.messages import Eos, Result
 from zpipe.rules import history
-from zpipe.stages import sink as sinks
+from zpipe.results import publisher
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def read():
 def publish(broker: FakeBroker, sink: RunningSink, *numbers: int, stream: int = 0, pad: str = "") -> None:
     """Give the sink these frames and wait until they are published."""
     sink.frames(*((stream, seq) for seq in numbers), pad=pad)
-    until(lambda: broker.listen() or wire.Published(sink.worker, stream, numbers[-1]) in broker.heard, 20)
+    until(lambda: broker.listen() or wire.PublishedUpTo(sink.worker, stream, numbers[-1]) in broker.heard, 20)
 
 
 def end(sink: RunningSink, *counts: int) -> None:
@@ -128,7 +128,7 @@ def test_from_the_start_however_late(broker, start_sink, read, joined_after) -> 
 def test_after_the_end_while_the_sink_lingers_for_somebody_else(broker, start_sink, read) -> None:
     sink = start_sink(linger_s=60)
     with Subscription(sink.publish, first=1) as slow:
-        until(lambda: sink.do(lambda: len(sink.sink._audience.behind)) == 1)
+        until(lambda: sink.do(lambda: len(sink.sink.out._audience.behind)) == 1)
         publish(broker, sink, *range(1, 31))
         end(sink, 30)
         sink.stop()
@@ -184,7 +184,7 @@ def free_endpoint() -> str:
 
 def test_reading_too_slowly_misses_nothing(broker, start_sink, read, monkeypatch) -> None:
     """Past the high-water mark the publisher drops what is for this subscriber; the numbers show it."""
-    monkeypatch.setattr(sinks, "MOST_WAITING", 2)
+    monkeypatch.setattr(publisher, "MOST_WAITING", 2)
     sink = start_sink()
     reader = read(sink.publish)
     sink.wait_for_subscribers(1)
@@ -259,13 +259,13 @@ def test_a_history_that_does_not_answer_for_a_while(broker, start_sink, read, mo
     sink = start_sink()
     publish(broker, sink, *range(1, 11))
     unheard: list[int] = []
-    answer = sink.sink._answer
-    sink.do(lambda: setattr(sink.sink, "_answer", lambda: unheard.append(len(sink.sink._history.recv_multipart()))))
+    answer = sink.sink.out.answer
+    sink.do(lambda: setattr(sink.sink.out, "answer", lambda *_: unheard.append(len(sink.sink.out.requests.recv_multipart()))))
     reader = read(sink.publish)
     publish(broker, sink, *range(11, 21))
     until(lambda: len(unheard) > client.MOST_QUESTIONS, what="more questions than may wait")
     assert reader.seen == []
-    sink.do(lambda: setattr(sink.sink, "_answer", answer))
+    sink.do(lambda: setattr(sink.sink.out, "answer", answer))
     publish(broker, sink, *range(21, 31))
     end(sink, 30)
     assert reader.ended() == YARD
@@ -282,8 +282,8 @@ def test_a_sink_that_is_away_for_long_is_not_flooded_with_questions_when_it_is_b
             subscription._catch_up()
         subscription._patience_ms = 5000
         questions = []
-        answer = history.answer
-        monkeypatch.setattr(history, "answer", lambda data, *rest: questions.append(data) or answer(data, *rest))
+        answer = publisher.reply_to
+        monkeypatch.setattr(publisher, "reply_to", lambda data, *rest: questions.append(data) or answer(data, *rest))
         start_sink(endpoints=(endpoint, None))
         until(lambda: subscription._catch_up() or subscription._open)
         assert len(questions) <= 2 * client.MOST_QUESTIONS + 5
@@ -294,8 +294,8 @@ def test_a_gap_that_nobody_can_fill_does_not_keep_the_cores_busy(broker, start_s
     sink = start_sink()
     publish(broker, sink, *range(1, 31))
     questions = []
-    answer = history.answer
-    monkeypatch.setattr(history, "answer", lambda data, *rest: questions.append(data) or answer(data, *rest))
+    answer = publisher.reply_to
+    monkeypatch.setattr(publisher, "reply_to", lambda data, *rest: questions.append(data) or answer(data, *rest))
     sink.do(lambda: setattr(sink.sink.file, "lines", lambda *args: []))
     with Subscription(sink.publish, first=1, timeout_s=0.5) as results:
         began = time.monotonic()
@@ -329,7 +329,7 @@ def test_one_of_several_streams_and_the_others_do_not_matter(broker, start_sink,
     reader = read(sink.publish, "a")
     publish(broker, sink, 1)
     reader.wait_for(1)
-    until(lambda: sink.do(lambda: sink.sink._audience.subscribers))
+    until(lambda: sink.do(lambda: sink.sink.out._audience.subscribers))
     asked = reader.fetched
     publish(broker, sink, *range(1, 101), stream=1)
     publish(broker, sink, *range(1, 11), stream=2)
@@ -398,7 +398,7 @@ def test_garbage_on_the_topic_changes_nothing(broker, start_sink, read) -> None:
     reader.wait_for(10)
     sink.wait_for_subscribers(1)
     for parts in GARBAGE:
-        sink.do(lambda parts=parts: sink.sink._xpub.send_multipart(parts))
+        sink.do(lambda parts=parts: sink.sink.out.live.send_multipart(parts))
     publish(broker, sink, *range(11, 31))
     end(sink, 30)
     assert reader.ended() == YARD
@@ -421,16 +421,16 @@ def test_a_history_that_answers_nonsense_changes_nothing(broker, start_sink, rea
     reader = read(sink.publish)
     publish(broker, sink, *range(1, 11))
     reader.wait_for(10)
-    answer, sent = sink.sink._answer, []
+    answer, sent = sink.sink.out.answer, []
 
-    def nonsense() -> None:
-        parts = sink.sink._history.recv_multipart()
-        sink.sink._history.send_multipart([*parts[:-1], reply])
+    def nonsense(*_: object) -> None:
+        parts = sink.sink.out.requests.recv_multipart()
+        sink.sink.out.requests.send_multipart([*parts[:-1], reply])
         sent.append(1)
 
-    sink.do(lambda: setattr(sink.sink, "_answer", nonsense))
+    sink.do(lambda: setattr(sink.sink.out, "answer", nonsense))
     until(lambda: len(sent) > 2)
-    sink.do(lambda: setattr(sink.sink, "_answer", answer))
+    sink.do(lambda: setattr(sink.sink.out, "answer", answer))
     publish(broker, sink, *range(11, 31))
     end(sink, 30)
     assert reader.ended() == YARD
@@ -442,7 +442,7 @@ def test_a_history_that_answers_nonsense_changes_nothing(broker, start_sink, rea
 def test_who_has_everything_says_so_and_the_sink_ends_at_once(broker, start_sink, read) -> None:
     sink = start_sink("a", "b", linger_s=600)
     readers = [read(sink.publish), read(sink.publish, "a"), read(sink.publish, "b", first=None)]
-    until(lambda: len(sink.do(lambda: set(sink.sink._audience.behind))) == 3)
+    until(lambda: len(sink.do(lambda: set(sink.sink.out._audience.behind))) == 3)
     sink.frames((0, 1), (1, 1), (0, 2))
     end(sink, 2, 1)
     sink.stop()
@@ -456,7 +456,7 @@ def test_who_leaves_early_does_not_hold_the_sink(broker, start_sink) -> None:
     subscription = Subscription(sink.publish, first=1)
     publish(broker, sink, *range(1, 11))
     assert next(subscription).seq == 1
-    assert sink.do(lambda: len(sink.sink._audience.behind)) == 1
+    assert sink.do(lambda: len(sink.sink.out._audience.behind)) == 1
     end(sink, 10)
     sink.stop()
     subscription.close()

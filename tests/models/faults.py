@@ -79,23 +79,23 @@ def log(number, fault):
 
 def publish(number, fault):
     """The sink hands a result to its subscribers."""
-    from zpipe.stages.sink import Sink
+    from zpipe.results.publisher import Publisher
 
-    around(Sink, "_publish", lambda sink, stream, line: json.loads(line)["seq"], number, fault)
+    around(Publisher, "publish", lambda out, topic, line: json.loads(line)["seq"], number, fault)
 
 
 def detect(number, fault):
     """A detect worker works on a frame."""
     from zpipe.stages.detect import Detect
 
-    around(Detect, "work", lambda stage, frame: frame.seq, number, fault)
+    around(Detect, "work", lambda stage, result, picture: result.seq, number, fault)
 
 
 def classify(number, fault):
     """A classify worker works on a frame."""
     from zpipe.stages.classify import Classify
 
-    around(Classify, "work", lambda stage, frame: frame.seq, number, fault)
+    around(Classify, "work", lambda stage, result, picture: result.seq, number, fault)
 
 
 def start(number, fault):
@@ -105,14 +105,15 @@ def start(number, fault):
 
 def high_water(number, fault):
     """No fault: the sink's high-water mark is `seq`."""
-    from zpipe.stages import sink
+    from zpipe.results import publisher
 
-    sink.MOST_WAITING = fault["seq"]
+    publisher.MOST_WAITING = fault["seq"]
 
 
 PLACES = {place.__name__: place for place in (load, log, publish, detect, classify, start, high_water)}
 
-ROLE = sys.orig_argv[sys.orig_argv.index("worker") + 1] if "worker" in sys.orig_argv else ""
+ORDER = sys.orig_argv[sys.orig_argv.index("worker") + 1] if "worker" in sys.orig_argv else ""
+ROLE = json.loads(ORDER)["role"] if ORDER else ""
 
 if ROLE:
     for number, fault in enumerate(json.loads((HERE / "faults.json").read_text())):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zpipe.models.opening import plugin_include
+from zpipe.models.plugin import include_folder
 
 HERE = Path(__file__).parent
 CC, CXX = shutil.which("cc"), shutil.which("c++")
@@ -22,7 +22,7 @@ def compiled(source: str, target: Path, *options: str) -> str:
     compiler = CC if source.endswith(".c") else CXX
     standard = "-std=c11" if source.endswith(".c") else "-std=c++17"
     warnings = [] if source == "bad.c" else WARNINGS
-    command = [compiler, standard, "-shared", "-fPIC", *warnings, f"-I{plugin_include()}", str(HERE / source)]
+    command = [compiler, standard, "-shared", "-fPIC", *warnings, f"-I{include_folder()}", str(HERE / source)]
     subprocess.run([*command, "-o", str(target), *options], check=True)
     return str(target)
 
@@ -32,7 +32,7 @@ def example_library(folder: Path) -> str:
     if not shutil.which("cmake"):
         pytest.skip("needs cmake")
     build = folder / "example"
-    source = ["-S", str(HERE / "example"), "-B", str(build), f"-DZPIPE_INCLUDE={plugin_include()}"]
+    source = ["-S", str(HERE / "example"), "-B", str(build), f"-DZPIPE_INCLUDE={include_folder()}"]
     subprocess.run(["cmake", *source], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", str(build)], check=True, stdout=subprocess.DEVNULL)
     return str(build / "libvision.so")

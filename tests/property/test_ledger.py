@@ -20,7 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from zpipe.rules.ledger import BURST, DEPTH, MOST_DEPTH, Action, Close, Condemn, Dismiss, Grant, Ledger, Send
+from zpipe.rules.accounts import Action, CloseStream, CondemnFrame, DismissWorker, GrantSlots, SendFrame
+from zpipe.rules.credit import BURST, DEPTH, MOST_DEPTH
+from zpipe.rules.ledger import Ledger
+from zpipe.wire import Picture
 
 Key = tuple[int, int]
 TRIED: Counter[str] = Counter()
@@ -97,13 +100,13 @@ class World:
 
     def perform(self, actions: list[Action], condemn: Key | None = None) -> None:
         """Take the actions; `condemn` is the frame that must be condemned by them, and no other."""
-        condemned = [action for action in actions if isinstance(action, Condemn)]
+        condemned = [action for action in actions if isinstance(action, CondemnFrame)]
         assert [(c.frame.stream, c.frame.seq) for c in condemned] == ([condemn] if condemn else [])
         for action in actions:
             match action:
-                case Send(worker, frame):
+                case SendFrame(worker, frame):
                     self.sent(worker, (frame.stream, frame.seq), frame)
-                case Grant(worker, slots):
+                case GrantSlots(worker, slots):
                     reader = self.readers[worker]
                     assert self.started
                     assert not reader.ended
@@ -114,19 +117,19 @@ class World:
                     assert self.ledger.slots - len(self.free) <= self.limit, "too many in flight"
                     reader.slots += slots
                     assert self.used(reader) <= self.share(), "one source starves the others"
-                case Close(worker, stream, total):
+                case CloseStream(worker, stream, total):
                     assert self.workers[worker].stage == self.sink
                     assert not self.closed[stream]
                     assert self.counts[stream] == total == self.acknowledged[stream] == len(self.log[stream])
                     assert stream not in self.workers[worker].told_to_close, "one sink is told twice"
                     self.workers[worker].told_to_close.add(stream)
-                case Dismiss(worker):
+                case DismissWorker(worker):
                     if worker in self.workers:
                         assert self.workers[worker].retiring
                         assert not self.workers[worker].holds
                         assert not self.workers[worker].dismissed
                     (self.workers.get(worker) or self.readers[worker]).dismissed = True
-                case Condemn(frame):
+                case CondemnFrame(frame):
                     frame.body = self.frames[frame.stream, frame.seq].body  # the broker writes the failure into it
         self.settled()
 
@@ -138,7 +141,7 @@ class World:
         peers = [w for w in self.workers.values() if w.stage == worker.stage and not w.retiring]
         assert len(worker.holds) == min(len(w.holds) for w in peers), "another holds fewer"
         worker.holds.append(key)
-        seen = (frame.slot, frame.body, frame.failed, frame.attempts)
+        seen = (frame.picture.slot, frame.body, frame.failed, frame.attempts)
         assert seen == (known.slot, known.body, known.failed, known.attempts)
 
     def settled(self) -> None:
@@ -250,7 +253,7 @@ class World:
         self.queues[self.sink if failed else 0].append(key)
         self.read[reader.stream] += 1
         reader.seq += 1
-        self.perform(self.ledger.read(number, key[1], slot, 7, body, failed))
+        self.perform(self.ledger.read(number, key[1], Picture(slot, 7), body, failed))
 
     def end(self, number: int) -> None:
         reader = self.readers[number]
@@ -580,7 +583,7 @@ class LedgerMachine(RuleBasedStateMachine):
             case 3:
                 world.nothing(ledger.end(dead, drained=False))
             case 4:
-                world.nothing(ledger.read(dead, world.read[stream] + 1, 0, 1, b"late", failed=False))
+                world.nothing(ledger.read(dead, world.read[stream] + 1, Picture(0, 1), b"late", failed=False))
             case _:
                 world.nothing(ledger.lost(dead, (stream, seq)), stale=False)
 
@@ -611,7 +614,7 @@ class LedgerMachine(RuleBasedStateMachine):
         world = self.world
         number, reader = self.pick(world.readers, pick)
         if seq != reader.seq or slot not in reader.slots:
-            world.nothing(world.ledger.read(number, seq, slot, 1, b"out of turn", failed=False))
+            world.nothing(world.ledger.read(number, seq, Picture(slot, 1), b"out of turn", failed=False))
 
     # ---- which -------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ BY_TYPE = {
     wire.UInt63: UINT63,
     wire.Seq: st.integers(1, 2**63 - 1),
     wire.UInt63 | None: st.none() | UINT63,
+    wire.Picture: st.builds(wire.Picture, UINT32, st.none() | UINT63),
     str: st.text(max_size=40),
     bool: st.booleans(),
     bytes: st.binary(max_size=200),
@@ -102,7 +103,7 @@ def test_a_damaged_part_is_messages_or_a_wire_error(part: list[wire.Message], da
 def test_another_version_says_so(part: list[wire.Message], version: int) -> None:
     data = b"z" + bytes([version]) + wire.encode(part)[2:]
     for decode in decoders_of(part):
-        with pytest.raises(WireError, match=rf"it speaks version {version} of the wire, this is version 1\b"):
+        with pytest.raises(WireError, match=rf"it speaks version {version} of the wire, this is version 2\b"):
             decode(data)
 
 
@@ -121,17 +122,17 @@ SPICES = [
         wire.Ready(7, 2000),
         wire.Ready(7),
         wire.Refused(3, "no such model", 4),
-        wire.Read(2, 1, 3, 150_000, False, b"\x85\xa4type\xa5frame"),
-        wire.End(2, 3, True),
+        wire.Read(2, 1, wire.Picture(3, 150_000), False, b"\x85\xa4type\xa5frame"),
+        wire.End(2, 9, 3, True),
         wire.Output(9, 0, 17, False, bytes(range(256))),
-        wire.Published(4, 1, 2**62),
+        wire.PublishedUpTo(4, 1, 2**62),
         wire.Closed(4, 1),
-        wire.Work(0, 17, 5, 150_000, 2, b"body"),
+        wire.Work(0, 17, wire.Picture(5, 150_000), 2, b"body"),
         wire.Grant(list(range(40))),
         wire.Close(0, 500, False),
         wire.Stop(),
     )),
-    wire.encode([wire.Work(0, seq, seq, 7, 1, b"body") for seq in range(1, 6)] + [wire.Stop()]),
+    wire.encode([wire.Work(0, seq, wire.Picture(seq, 7), 1, b"body") for seq in range(1, 6)] + [wire.Stop()]),
     wire.PREFIX,
     b"\xc1",  # never used in MessagePack
     b"\xdd\xff\xff\xff\xff",  # an array of 4,294,967,295

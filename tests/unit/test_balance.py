@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from zpipe.engines import machine
 from zpipe.engines.machine import cpu_seconds
 from zpipe.rules import balance
 from zpipe.rules.balance import FIRST_FRAMES, Balance, counts_for, first_counts, threads
@@ -87,11 +88,11 @@ def test_a_few_frames_say_nothing():
 def test_the_cores_are_those_that_this_process_may_use(monkeypatch, tmp_path):
     for quota, expected in (("max 100000", 6), ("200000 100000", 2), ("50000 100000", 1), ("nonsense", 6), ("", 6)):
         (tmp_path / "cpu.max").write_text(quota)
-        monkeypatch.setattr(balance, "Path", lambda path: tmp_path / "cpu.max")
+        monkeypatch.setattr(machine, "Path", lambda path: tmp_path / "cpu.max")
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3, 4, 5})
-        assert balance.cores() == expected
+        assert machine.cores() == expected
     (tmp_path / "cpu.max").unlink()
-    assert balance.cores() == 6
+    assert machine.cores() == 6
 
 
 def test_cpu_time_of_a_process_with_an_unusual_name_and_of_none():

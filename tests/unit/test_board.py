@@ -14,12 +14,12 @@ from zpipe.transport.board import BUSY, IDLE, ROWS, STARTING, Board, Heart
 WRITER = """
 import sys
 from pathlib import Path
-from zpipe.board import Heart
+from zpipe.transport.board import Heart
 heart = Heart(Path(sys.argv[1]), 5)
 heart.beat()
-heart.busy(2, 17)
-heart.idle()
-heart.busy(2, 18)
+heart.begin(2, 17)
+heart.finish()
+heart.begin(2, 18)
 sys.stdin.read()
 """
 
@@ -38,17 +38,17 @@ def test_a_row_follows_its_worker(board, tmp_path):
     heart = Heart(tmp_path, 3)
     heart.beat()
     assert (board.read(3).state, board.read(3).working) == (IDLE, None)
-    heart.busy(1, 42)
+    heart.begin(1, 42)
     row = board.read(3)
     assert (row.state, row.working, row.done) == (BUSY, (1, 42), 0)
     assert row.since_ns == row.beat_ns <= time.monotonic_ns()
-    took_ns = heart.idle()
+    took_ns = heart.finish()
     row = board.read(3)
     assert (row.state, row.working, row.done, row.busy_ns) == (IDLE, None, 1, took_ns)
-    heart.busy(1, 43)
-    took_ns += heart.idle()
+    heart.begin(1, 43)
+    took_ns += heart.finish()
     assert (board.read(3).done, board.read(3).busy_ns) == (2, took_ns)
-    heart.subscribers(7)
+    heart.show_audience(7)
     heart.beat()
     assert board.read(3).subscribers == 7
     heart.close()
@@ -59,7 +59,7 @@ def test_rows_do_not_touch_each_other(board, tmp_path):
         board.clear(row)
     hearts = [Heart(tmp_path, row) for row in (0, 1, ROWS - 1)]
     for stream, heart in enumerate(hearts):
-        heart.busy(stream, 2**63 - 1)
+        heart.begin(stream, 2**63 - 1)
     assert [board.read(row).working for row in (0, 1, 2, ROWS - 2, ROWS - 1)] == [
         (0, 2**63 - 1), (1, 2**63 - 1), None, None, (2, 2**63 - 1)
     ]  # fmt: skip
@@ -84,7 +84,7 @@ def test_silence_is_counted_from_the_last_beat_or_from_the_beginning_of_the_fram
     heart.beat()
     row = board.read(0)
     assert row.silent_s(row.beat_ns + 2_500_000_000) == pytest.approx(2.5)
-    heart.busy(0, 1)
+    heart.begin(0, 1)
     row = board.read(0)
     assert row.silent_s(row.since_ns + 500_000_000) == pytest.approx(0.5)
     heart.close()

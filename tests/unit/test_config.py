@@ -41,7 +41,7 @@ def test_three_keys_are_enough(folder: Path) -> None:
         sink=config.sink,
     )
     assert config.sink.results == str(folder / "results.jsonl")
-    assert config.classifiers == []
+    assert config.stages[1:] == []
 
 
 # --- how scalars are read ---
@@ -110,7 +110,7 @@ def test_anchors_and_merge_keys(folder: Path) -> None:
         "  - {<<: *base, name: b}\n"
         "  - {name: c, model: c.onnx, labels: *names}\n"
     )
-    a, b, c = loaded(folder, text).classifiers
+    a, b, c = (stage.config for stage in loaded(folder, text).stages[1:])
     assert (b.name, b.model, b.labels, b.top_k) == ("b", a.model, ["x", "y"], 2)
     assert (c.name, c.labels, c.top_k) == ("c", ["x", "y"], 1)
 
@@ -149,7 +149,7 @@ def test_relative_paths_start_at_the_config(folder: Path, monkeypatch: pytest.Mo
     ]
     assert [entry.stream for entry in config.ingest] == ["in", "a.b", "list"]
     assert (config.detect.model, config.detect.labels) == (str(folder / "m.onnx"), str(folder / "l.txt"))
-    assert config.classifiers[0].model == "models.plates:PlateReader"
+    assert config.stages[1].config.model == "models.plates:PlateReader"
     assert config.sink.results == str(folder / "out/r.jsonl")
     assert config.sink.publish == f"ipc://{folder}/results.sock"
     assert config.sink.history == "ipc:///tmp/h"
@@ -206,11 +206,11 @@ def test_a_directory_keeps_its_dots(folder: Path) -> None:
 
 
 def test_classify_is_nothing_one_or_several(folder: Path) -> None:
-    assert loaded(folder, MINIMAL + "classify: []\n").classifiers == []
+    assert loaded(folder, MINIMAL + "classify: []\n").stages[1:] == []
     one = loaded(folder, MINIMAL + "classify: {model: a}\n")
-    assert one.classifiers == [ClassifyConfig(model=str(folder / "a"))]
+    assert [stage.config for stage in one.stages[1:]] == [ClassifyConfig(model=str(folder / "a"))]
     several = loaded(folder, MINIMAL + "classify: [{model: a}, {name: b, model: a}]\n")
-    assert [stage.name for stage in several.classifiers] == ["classify", "b"]
+    assert [stage.name for stage in several.stages[1:]] == ["classify", "b"]
 
 
 # --- overrides ---
@@ -235,7 +235,7 @@ def test_overrides_win_and_make_what_is_missing(folder: Path) -> None:
     assert config.detect.include == ["person", "dog"]
     assert config.detect.options == {"a": {"b": 1}}
     assert config.detect.device == "AUTO"
-    assert config.classifiers[0].model == "/c.onnx"
+    assert config.stages[1].config.model == "/c.onnx"
     assert [(entry.path, entry.stream) for entry in config.ingest] == [
         (str(folder / "images"), "images"),
         ("/other", "other"),
@@ -252,14 +252,14 @@ def test_an_override_replaces_a_wrong_value(folder: Path) -> None:
 
 def test_an_override_into_a_list_of_stages(folder: Path) -> None:
     text = MINIMAL + "classify: [{name: a, model: a}, {name: b, model: b}]\n"
-    assert loaded(folder, text, "classify.1.count=2").classifiers[1].count == 2
+    assert loaded(folder, text, "classify.1.count=2").stages[2].config.count == 2
 
 
 def test_an_override_without_a_number_is_for_all_entries(folder: Path) -> None:
     text = MINIMAL + "classify: [{name: a, model: a}, {name: b, model: b}]\n"
     config = loaded(folder, text, "classify.options={x: 1}", "classify.0.options.x=2", "classify.count=3")
-    assert [stage.count for stage in config.classifiers] == [3, 3]
-    assert [stage.options for stage in config.classifiers] == [{"x": 2}, {"x": 1}]
+    assert [stage.config.count for stage in config.stages[1:]] == [3, 3]
+    assert [stage.config.options for stage in config.stages[1:]] == [{"x": 2}, {"x": 1}]
 
 
 # --- to workers ---

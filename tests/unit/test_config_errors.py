@@ -80,7 +80,7 @@ def detect(tmp_path: Path, line: str) -> list[str]:
         ("Max-Objects: 1", "Max-Objects: no such key; did you mean max_objects?"),
         ("top_k: 1", "top_k: no such key here; it belongs to classify"),
         ("path: 1", "path: no such key here; it belongs to ingest"),
-        ("7: 1", "7: no such key, expected one of model, labels, count, "),
+        ("7: 1", "7: no such key, expected one of count, timeout_s, model, labels, "),
         ("iou: 0.5\n  iou: 0.6", "c.yaml:6: detect.iou: is given twice, first in line 5, expected once"),
         ("[a]: 1", "c.yaml:5: detect: a key is a list or a mapping, expected text"),
         ("iou: !!python/name:os.system 0.5", "iou: the tag tag:yaml.org,2002:python/name:os.system has no meaning"),

@@ -127,4 +127,4 @@ def test_yolo_and_imagenet_with_real_models(data: Path) -> None:
             f"classify.labels={labels}/imagenet_1000.txt",
         ],
     )
-    assert config.classifiers[0].mean == [104.0, 117.0, 123.0]
+    assert config.stages[1].config.mean == [104.0, 117.0, 123.0]

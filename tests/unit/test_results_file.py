@@ -204,7 +204,7 @@ sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from test_results_file import frame
 from zpipe.errors import ResultsError
-from zpipe.results_file import ResultsFile
+from zpipe.results.file import ResultsFile
 path = Path(sys.argv[1])
 file = ResultsFile(path, fresh=True)
 file.append("a", 1, frame("a", 1), "ok")

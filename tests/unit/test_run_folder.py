@@ -16,7 +16,7 @@ from zpipe.transport.run_folder import RunFolder, clear_dead_runs, folder_of, li
 HOLDER = """
 import sys
 from pathlib import Path
-from zpipe import run_folder
+from zpipe.transport import run_folder
 run_folder.SHARED_MEMORY = Path(sys.argv[1])
 folder = run_folder.RunFolder(sys.argv[2])
 (folder.path / "slot-0").write_bytes(b"pixels")

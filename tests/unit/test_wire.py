@@ -1,26 +1,28 @@
 """The wire: what is on it octet by octet, and that each rule of it is enforced."""
 
+from types import SimpleNamespace
 from typing import get_args
 
 import msgspec
 import pytest
 
-from zpipe import messages, wire, worker
+from zpipe import messages, wire
 from zpipe.errors import FrameError, WireError
 from zpipe.messages import Result
+from zpipe.stages.loop import Loop
 
 TAGS = {
-    "Bound": 1, "Ready": 2, "Refused": 3, "Read": 4, "End": 5, "Output": 6, "Published": 7, "Closed": 8,
+    "Bound": 1, "Ready": 2, "Refused": 3, "Read": 4, "End": 5, "Output": 6, "PublishedUpTo": 7, "Closed": 8,
     "Work": 20, "Grant": 21, "Close": 22, "Stop": 23,
 }  # fmt: skip
 
 EXAMPLES = {
-    "7a01 91 92 15 93 01 02 03": wire.Grant([1, 2, 3]),
-    "7a01 91 91 17": wire.Stop(),
-    "7a01 91 94 07 09 00 11": wire.Published(9, 0, 17),
-    "7a01 91 96 06 09 00 11 c2 c4 01 ff": wire.Output(9, 0, 17, False, b"\xff"),
-    "7a01 91 93 02 07 c0": wire.Ready(7),
-    "7a01 91 97 14 00 11 05 cd 012c 02 c4 00": wire.Work(0, 17, 5, 300, 2, b""),
+    "7a02 91 92 15 93 01 02 03": wire.Grant([1, 2, 3]),
+    "7a02 91 91 17": wire.Stop(),
+    "7a02 91 94 07 09 00 11": wire.PublishedUpTo(9, 0, 17),
+    "7a02 91 96 06 09 00 11 c2 c4 01 ff": wire.Output(9, 0, 17, False, b"\xff"),
+    "7a02 91 93 02 07 c0": wire.Ready(7),
+    "7a02 91 96 14 00 11 92 05 cd 012c 02 c4 00": wire.Work(0, 17, wire.Picture(5, 300), 2, b""),
 }
 
 
@@ -41,7 +43,7 @@ def test_a_tag_never_changes_its_meaning() -> None:
 
 
 def test_several_messages_keep_their_order() -> None:
-    several = [wire.Published(1, 0, 4), wire.Closed(1, 0), wire.Published(1, 1, 2)]
+    several = [wire.PublishedUpTo(1, 0, 4), wire.Closed(1, 0), wire.PublishedUpTo(1, 1, 2)]
     assert wire.decode_from_worker(wire.encode(several)) == several
 
 
@@ -51,22 +53,22 @@ def test_several_messages_keep_their_order() -> None:
         (b"", "does not begin like a message of zpipe"),
         (b"z", "does not begin like a message of zpipe"),
         (b"{}", "does not begin like a message of zpipe"),
-        (b"z\x02\x91\x91\x17", "it speaks version 2 of the wire, this is version 1"),
+        (b"z\x01\x91\x91\x17", "it speaks version 1 of the wire, this is version 2"),
         (b"z\x00", "it speaks version 0 of the wire"),
-        (b"z\x01", "truncated"),
-        (b"z\x01\x90", "length"),
-        (b"z\x01\x91\x91\x17\xc0", "trailing"),
-        (b"z\x01\x91\x17", "Expected `array`"),
-        (b"z\x01\x91\x91\x18", "Invalid value 24"),
-        (b"z\x01\x91\x92\x17\x00", "at most length"),
-        (b"z\x01\xdd\xff\xff\xff\xff", "length"),
+        (b"z\x02", "truncated"),
+        (b"z\x02\x90", "length"),
+        (b"z\x02\x91\x91\x17\xc0", "trailing"),
+        (b"z\x02\x91\x17", "Expected `array`"),
+        (b"z\x02\x91\x91\x18", "Invalid value 24"),
+        (b"z\x02\x91\x92\x17\x00", "at most length"),
+        (b"z\x02\xdd\xff\xff\xff\xff", "length"),
         (wire.encode([wire.Closed(1, 0)]), "Invalid value 8"),
-        (b"z\x01" + b"\x91" * 100_000, "array"),
+        (b"z\x02" + b"\x91" * 100_000, "array"),
         (wire.PREFIX + msgspec.msgpack.encode([[21, [0] * ((1 << 16) + 1)]]), "length"),
         (wire.PREFIX + msgspec.msgpack.encode([[21, [1 << 32]]]), "4294967295|< 4294967296"),
         (wire.PREFIX + msgspec.msgpack.encode([[21, [-1]]]), ">= 0"),
         (wire.PREFIX + msgspec.msgpack.encode([[23]] * (wire.MOST + 1)), "length"),
-        (wire.PREFIX + msgspec.msgpack.encode([[20, 0, 0, 0, 0, 0, b""]]), ">= 1"),
+        (wire.PREFIX + msgspec.msgpack.encode([[20, 0, 0, [0, None], 0, b""]]), ">= 1"),
         (wire.PREFIX + msgspec.msgpack.encode([[22, 0, 1, 1]]), "Expected `bool`"),
     ],
 )
@@ -85,9 +87,11 @@ def test_what_is_no_message_to_a_worker(data: bytes, reason: str) -> None:
         [2, 1, 1.0],
         [3, 1, "reason", 0],
         [3, 1, "reason", 256],
-        [4, 1, 0, 1, 0, False, b""],
-        [4, 1, 1, 1, 0, 0, b""],
-        [4, 1, 1, 1, 0, False, "text"],
+        [4, 1, 0, [1, 0], False, b""],
+        [4, 1, 1, [1, 0], 0, b""],
+        [4, 1, 1, [1], False, b"", 0],
+        [4, 1, 1, [1, -1], False, b""],
+        [4, 1, 1, [1, 0], False, "text"],
         [6, 1, 0, 1, False],
         [6, 1, 0, 1, False, b"", None],
         [7, 1, 0, 0],
@@ -110,7 +114,7 @@ def test_more_than_one_part_takes_goes_in_several() -> None:
     parts = wire.parts(many)
     assert len(parts) > 2
     assert [message for part in parts for message in wire.decode_to_worker(part)] == many
-    heavy = [wire.Work(0, seq, 0, 0, 1, bytes(wire.MAX_BYTES // 3)) for seq in range(1, 6)]
+    heavy = [wire.Work(0, seq, wire.Picture(0), 1, bytes(wire.MAX_BYTES // 3)) for seq in range(1, 6)]
     parts = wire.parts(heavy)
     assert max(map(len, parts)) <= wire.MAX_BYTES
     assert [message.seq for part in parts for message in wire.decode_to_worker(part)] == [1, 2, 3, 4, 5]
@@ -120,27 +124,23 @@ def test_more_than_one_part_takes_goes_in_several() -> None:
 class Endless:
     """A stage whose result is longer than what the wire takes, or that fails."""
 
-    name = "endless"
+    name, model = "endless", None
 
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
 
-    def work(self, frame: wire.Work) -> Result:
+    def work(self, result: Result, picture: object) -> None:
         if self.reason:
             raise FrameError(self.reason)
-        result = messages.unpack(frame.body)
         result.name = "x" * wire.MAX_BYTES
-        return result
-
-    def close(self) -> None:
-        pass
 
 
 def test_a_result_that_would_not_fit_the_wire_is_a_failed_one() -> None:
     body = messages.pack(Result(stream="a", seq=3, name="img3.png", timestamp=1))
-    output = worker.output_of(Endless("no such pixels"), 7, wire.Work(1, 3, 0, 0, 1, body))
+    frame, link = wire.Work(1, 3, wire.Picture(0), 1, body), SimpleNamespace(worker=7)
+    output = Loop(Endless("no such pixels"), link, None, None, 1).output_of(frame)
     assert (output.worker, output.stream, output.seq, output.failed) == (7, 1, 3, True)
     assert messages.unpack(output.body).error == messages.Failure("endless", "no such pixels")
-    output = worker.output_of(Endless(), 7, wire.Work(1, 3, 0, 0, 1, body))
+    output = Loop(Endless(), link, None, None, 1).output_of(frame)
     assert output.failed
     assert "too long: lower max_objects or top_k" in messages.unpack(output.body).error.reason

@@ -5,22 +5,21 @@ What is timed is the call alone, in CPU time of the process, so with all threads
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from zpipe.bench.frames import MOST_FILES, Room, Sample, first
 from zpipe.config.keys import Config
 from zpipe.errors import FrameError, RunFailed
 from zpipe.images.decoding import decode
-from zpipe.messages import label_of
-from zpipe.models.filters import eligible
+from zpipe.messages import Result
 from zpipe.models.interface import Classifier, Detector
-from zpipe.models.opening import open_classifier, open_detector
+from zpipe.pixels import Pixels
 from zpipe.source import SourceFrame
+from zpipe.stages.loop import DecodedPicture, Means, open_stage
 
 WARM_UP = 3
 """Frames before the first that counts: a model allocates in its first call, memory is touched for the first time."""
@@ -46,15 +45,37 @@ class Bare(msgspec.Struct):
         return sum(self.cost_ms.values())
 
 
+class Timed:
+    """A model whose calls are timed; all else is the model's own."""
+
+    def __init__(self, model: Detector | Classifier) -> None:
+        self._model = model
+        self.spent_s = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._model, name)
+        return self._time(found) if name in ("detect", "classify") else found
+
+    def _time(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            began = _clock()
+            try:
+                return call(*arguments)
+            finally:
+                self.spent_s += _clock() - began
+
+        return timed
+
+
 class Steps:
-    """The models of a config, and the clock on each step."""
+    """The stages of a config in one thread, and the clock on each step."""
 
     def __init__(self, config: Config, folder: Path, cache: str | None) -> None:
         self._config = config
-        self._detector: Detector = open_detector(config.detect, 1, cache, str(folder))
-        self._classifiers: list[Classifier] = [
-            open_classifier(entry, 1, cache, str(folder)) for entry in config.classifiers
-        ]
+        self._stages = [open_stage(stage, Means(1, cache, str(folder))) for stage in config.stages]
+        for stage in self._stages:
+            if stage.model is not None:
+                stage.model = Timed(stage.model)  # what it computes counts, not what zpipe makes of it
         self._room, self._picture = Room(), Room()
         self.forget()
 
@@ -90,18 +111,14 @@ class Steps:
             self.spent_s["decode"] += loaded - began
         self._infer(image)
 
-    def _infer(self, image: NDArray[np.uint8]) -> None:
-        began = _clock()
-        found = self._detector.detect(image)
-        self.spent_s["detect"] += _clock() - began
-        self.objects += len(found.boxes)
-        labels = [label_of(self._detector.labels, label_id) for label_id in found.label_ids.tolist()]
-        for entry, classifier in zip(self._config.classifiers, self._classifiers, strict=True):
-            began = _clock()
-            boxes = found.boxes[eligible(entry, found.boxes, labels)]
-            if len(boxes):
-                classifier.classify(image, boxes)
-            self.spent_s[entry.name] += _clock() - began
+    def _infer(self, image: Pixels) -> None:
+        result = Result(stream="", seq=1, name="", timestamp=0)
+        for stage in self._stages:
+            if isinstance(stage.model, Timed):
+                stage.model.spent_s = 0.0
+                stage.work(result, DecodedPicture(image))
+                self.spent_s[stage.name] += stage.model.spent_s
+        self.objects += len(result.objects)
 
 
 def measure(config: Config, folder: Path, cache: str | None, seconds: float) -> Bare:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -106,18 +107,21 @@ def bare_of(path: str, settings: Sequence[str], seconds: float, at_once: int) ->
 
 
 def stage_costs(config: Config, cost: Bare) -> list[float]:
-    """What a frame costs in each model stage: detect decodes image files."""
-    costs = cost.cost_ms
-    first = costs.get("detect", 0.0) + (costs.get("decode", 0.0) if "read" in costs else 0.0)
-    return [first, *(costs.get(entry.name, 0.0) for entry in config.classifiers)]
+    """What a frame costs in each stage of the chain: the first one decodes image files."""
+    costs = [cost.cost_ms.get(stage.name, 0.0) for stage in config.stages]
+    costs[0] += cost.cost_ms.get("decode", 0.0) if "read" in cost.cost_ms else 0.0
+    return costs
 
 
 def count_settings(config: Config, tried: Counts | None) -> list[str]:
     """The settings that give each stage its count; None: auto."""
-    keys = ["detect.count"]
-    several = isinstance(config.classify, list)
-    keys += [f"classify.{n}.count" if several else "classify.count" for n in range(len(config.classifiers))]
-    return [f"{key}={'auto' if tried is None else tried[n]}" for n, key in enumerate(keys)]
+    settings, seen = [], Counter[str]()
+    for stage in config.stages:
+        several = isinstance(getattr(config, stage.role), list)
+        key = f"{stage.role}.{seen[stage.role]}.count" if several else f"{stage.role}.count"
+        seen[stage.role] += 1
+        settings.append(f"{key}={'auto' if tried is None else tried[stage.number]}")
+    return settings
 
 
 def label_of(tried: Counts | None) -> str:

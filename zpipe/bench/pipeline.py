@@ -5,14 +5,14 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from zpipe.bench.processes import Started, scratch
 from zpipe.errors import NotRunning, RunFailed
 from zpipe.results.file import whole_lines
-from zpipe.transport.control import Request, ask
+from zpipe.snapshot import Snapshot
+from zpipe.transport.control import ask_status
 
 START_S = 300.0
 """How long a run may take until its workers are there; compiling large models takes minutes."""
@@ -147,24 +147,23 @@ class Watch:
     def _flows(self) -> bool:
         return self._run.lives and not self._results.ended
 
-    def _told(self, begin: Moment, end: Moment, status: dict[str, Any], auto: bool) -> Figures:
+    def _told(self, begin: Moment, end: Moment, status: Snapshot, auto: bool) -> Figures:
         totals = sorted(self._results.total_ms[begin.published : end.published])
         frames, took_s = len(totals), end.at_s - begin.at_s
-        stages = [stage for stage in status["stages"] if stage["role"] in ("detect", "classify")]
         return Figures(
-            counts={stage["stage"]: stage["wanted"] for stage in stages},
+            counts={stage.stage: stage.wanted for stage in status.stages if stage.has_models},
             auto=auto,
             frames_per_s=frames / took_s,
             cpu_ms=(end.cpu_s - begin.cpu_s) / frames * 1e3,
             latency_ms=Latency(*(totals[int(frames * part)] for part in (0.5, 0.95, 0.99))),
-            processes_mb=status["memory"]["processes_bytes"] / 1e6,
-            frames_mb=status["memory"]["frames_bytes"] / 1e6,
+            processes_mb=status.memory.processes_bytes / 1e6,
+            frames_mb=status.memory.frames_bytes / 1e6,
             frames=frames,
             failed=sum(self._results.failed[begin.published : end.published]),
             seconds=took_s,
         )
 
-    def _await_steady(self, steady_s: float) -> tuple[dict[str, Any] | None, list[Moment]]:
+    def _await_steady(self, steady_s: float) -> tuple[Snapshot | None, list[Moment]]:
         """Until all workers wanted have been there for so long, or the sources end: its status, and the moments since
         they are all there."""
         deadline, found, before, moments = time.monotonic() + START_S, None, None, list[Moment]()
@@ -184,25 +183,24 @@ class Watch:
             time.sleep(LOOK_S)
         raise RunFailed(f"its workers were not there after {START_S:g} s")
 
-    def _status(self) -> dict[str, Any] | None:
+    def _status(self) -> Snapshot | None:
         """What `zpipe status` says; None if it is not there yet, or not any more."""
         try:
-            status: dict[str, Any] = ask(self._name, Request("status"))
+            return ask_status(self._name)
         except NotRunning:
             return None
-        return status
 
     def _moment(self) -> Moment:
         self._results.read()
         return Moment(time.monotonic(), self._run.cpu_s(), len(self._results.total_ms))
 
 
-def workers_of(status: dict[str, Any]) -> dict[str, int] | None:
+def workers_of(status: Snapshot) -> dict[str, int] | None:
     """Workers by stage, if it runs and all that are wanted are at work."""
-    if status["state"] != "running":
+    if status.state != "running":
         return None
-    for stage in status["stages"]:
-        working = [worker["state"] for worker in stage["workers"] if worker["state"] != "starting"]
-        if len(working) != stage["wanted"]:
+    for stage in status.stages:
+        working = [worker.state for worker in stage.workers if worker.state != "starting"]
+        if len(working) != stage.wanted:
             return None
-    return {stage["stage"]: stage["wanted"] for stage in status["stages"]}
+    return {stage.stage: stage.wanted for stage in status.stages}

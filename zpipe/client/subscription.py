@@ -221,7 +221,7 @@ class Subscription:
     def _tell(self, request: history.Request) -> None:
         """Send a request; if too many wait already, the sink has been away for long, and those will do."""
         with contextlib.suppress(zmq.Again):
-            self._history.send(history.ask(request), zmq.NOBLOCK)
+            self._history.send(history.write_request(request), zmq.NOBLOCK)
 
 
 def subscribe(

@@ -13,8 +13,8 @@ from zpipe.draw.files import CODECS, write_pictures
 from zpipe.errors import UNDECODABLE, ConfigError, ResultsError
 from zpipe.images.decoding import decode
 from zpipe.pixels import Pixels
+from zpipe.source import SourceFrame
 from zpipe.sources.opening import open_source
-from zpipe.sources.protocol import SourceFrame
 
 Progress = Callable[[int], None]
 

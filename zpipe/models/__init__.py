@@ -1,5 +1,6 @@
-"""The models: what a stage calls, whichever runtime is behind it. Owns runtimes, plugins and the cache of compiled
-models; knows nothing of frames, messages or processes.
+"""The models: what a stage calls, whichever runtime is behind it.
+
+Owns runtimes, plugins and the cache of compiled models; knows nothing of frames, messages or processes.
 
     interface    what every model is: `Detector`, `Classifier`, and the arrays that they return
     opening      the choice of the runtime by the config's `model`

@@ -47,13 +47,6 @@ def open_classifier(
         return open_core_classifier(config, threads, cache)
 
 
-def plugin_include() -> str:
-    """The folder of zpipe_plugin.h and zpipe_plugin.hpp, for `zpipe plugin-path`."""
-    from zpipe.models.plugin import include_folder
-
-    return include_folder()
-
-
 def is_plugin(model: str) -> bool:
     """Whether this is a shared library: `libmine.so`, `libmine.so.1.2`."""
     name = model.rpartition("/")[2]

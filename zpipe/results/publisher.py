@@ -1,7 +1,7 @@
 """Publishing: owns the sockets that results leave by, and who listens there. Decides nothing about order or the file.
 
-Two sockets: an XPUB (on the wire a PUB; it also tells who subscribes) for live results, and a ROUTER, the history, which
-answers from the results file who missed something: requests and replies of `rules/history.py`.
+Two sockets: an XPUB (on the wire a PUB; it also tells who subscribes) for live results, and a ROUTER, the history,
+which answers from the results file who missed something: requests and replies of `rules/history.py`.
 """
 
 import contextlib
@@ -67,7 +67,9 @@ class Publisher:
     `publish` does not wait until a result is on its way).
     """
 
-    def __init__(self, bind: Bind, endpoints: tuple[str, str | None], behind: int = 0, echo: Path | None = None) -> None:
+    def __init__(
+        self, bind: Bind, endpoints: tuple[str, str | None], behind: int = 0, echo: Path | None = None
+    ) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._echo = Echo(echo) if echo is not None else None
         self._audience = history.Audience(behind)
@@ -116,16 +118,9 @@ class Publisher:
     def answer(self, run: str, streams: list[str], file: ResultsFile) -> None:
         """Answer one request from the file; a request that is none is dropped."""
         parts = self.requests.recv_multipart()
-        try:
-            request = history.read_request(parts[-1])
-        except msgspec.DecodeError:
-            return
-        if request.done:
-            self._audience.has_everything(request.subscriber.encode())
-        states = [history.StreamState(name, file.stream(name).seq, file.stream(name).closed) for name in streams]
-        lines = file.lines(request.stream, max(1, request.first)) if request.stream is not None else []
-        reply = history.write_reply(history.Reply(run, states, lines))
-        self.requests.send_multipart([*parts[:-1], reply], zmq.NOBLOCK)
+        reply = reply_to(parts[-1], run, streams, file, self._audience)
+        if reply is not None:
+            self.requests.send_multipart([*parts[:-1], reply], zmq.NOBLOCK)
 
     def close(self) -> None:
         """Close the sockets. What was published leaves first, as far as subscribers take it."""
@@ -133,3 +128,16 @@ class Publisher:
             self._echo.close()
         self.live.close(linger=2000)
         self.requests.close(linger=2000)
+
+
+def reply_to(data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience) -> bytes | None:
+    """The reply to a request, as one part; None if it is no request."""
+    try:
+        request = history.read_request(data)
+    except msgspec.DecodeError:
+        return None
+    if request.done:
+        audience.has_everything(request.subscriber.encode())
+    states = [history.StreamState(name, file.stream(name).seq, file.stream(name).closed) for name in streams]
+    lines = file.lines(request.stream, max(1, request.first)) if request.stream is not None else []
+    return history.write_reply(history.Reply(run, states, lines))

@@ -1,5 +1,7 @@
-"""What the ledger is written in: a frame in flight, the account of a stream, who holds what, and the actions that follow
-from an event. Plain records; the rules about them are the ledger's."""
+"""What the ledger is written in: a frame in flight, the account of a stream, who holds what, and what is to be done.
+
+Plain records; the rules about them are the ledger's.
+"""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -63,8 +65,9 @@ Action = SendFrame | CondemnFrame | GrantSlots | CloseStream | DismissWorker
 class Stream:
     """The account of one stream. `read` counts accepted frames; `count` is their final number once it is known.
 
-    `closing` is the sink that was told to publish the end. `suspect` is the frame that an ingest was reading when it
-    died last, `attempts` are its. (Not always the next one: what was read just before may not have been sent.)
+    `closing`: the sink that was told to publish the end. `suspect`: the frame that the last ingest was reading when it
+    died, and `attempts` how often that happened, counted from 1. (The suspect is not always the next frame to be read:
+    frames that the dead ingest had read before it may not have been sent.)
     """
 
     read: int = 0

@@ -18,7 +18,6 @@ SINK_DEPTH = 1 << 30
 """The sink orders each stream, so it must be able to take every frame in flight; the slots bound their number."""
 
 
-
 def depth_for(work_s: float) -> int:
     """How many frames a worker may hold that takes so long for one."""
     return max(DEPTH, min(MOST_DEPTH, int(FILL_S / max(work_s, 1e-6)) + 1))

@@ -33,6 +33,7 @@ from zpipe.rules.accounts import (
 from zpipe.rules.credit import BURST, DEPTH, MOST_DEPTH, SINK_DEPTH
 from zpipe.wire import Picture
 
+
 class Ledger:
     """All frames in flight of a pipeline with `stages` model stages, `streams` streams and `slots` frame slots.
 

@@ -15,21 +15,19 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import zmq
 
-from zpipe import messages, wire
+from zpipe import wire
 from zpipe.engines.signals import Signals
 from zpipe.errors import RunFailed, ZpipeError
 from zpipe.orders import Audience
-from zpipe.results import quarantine
 from zpipe.rules import accounts, balance, credit
 from zpipe.rules.conduct import MAY_SAY
 from zpipe.rules.ledger import Ledger
 from zpipe.rules.life import Life
+from zpipe.run.condemning import condemn
 from zpipe.run.plan import Handover, Plan
 from zpipe.run.status import Status
 from zpipe.run.supervisor import Death, Supervisor, Worker
@@ -233,7 +231,8 @@ class Broker:
                 case accounts.DismissWorker(worker):
                     self._outgoing[worker].append(wire.Stop())
                 case accounts.CondemnFrame(frame, stage):
-                    self._condemn(frame, stage)
+                    reason = self._handover.deaths.pop((frame.stream, frame.seq), "its worker died")
+                    condemn(frame, self.config, self.plan.stages[stage].name, reason, self.store)
 
     def _flush(self) -> None:
         """Send what has gathered, one part to each worker."""
@@ -241,23 +240,6 @@ class Broker:
             if self.supervisor.find(worker) is not None:
                 self.links.send(worker, gathered)
         self._outgoing.clear()
-
-    def _condemn(self, frame: accounts.Frame, stage: int) -> None:
-        """The frame has killed its workers too often: it becomes a failed result, its picture goes to quarantine."""
-        try:
-            result = messages.unpack(frame.body)
-        except msgspec.DecodeError:  # what its workers died of, perhaps
-            stream = str(self.config.ingest[frame.stream].stream)
-            result = messages.Result(stream=stream, seq=frame.seq, name="", timestamp=time.time_ns())
-        reason = self._handover.deaths.pop((frame.stream, frame.seq), "its worker died")
-        messages.fail(result, self.plan.stages[stage].name, f"{frame.attempts} attempts: {reason}")
-        frame.body = messages.pack(result)
-        try:
-            slot = self.store.open(frame.picture)
-            path = quarantine.keep(Path(self.config.sink.results).parent / "quarantine", result, slot)
-            log.warning("frame.failed stream=%s seq=%d kept=%s", result.stream, result.seq, path)
-        except OSError as error:
-            log.warning("frame.failed stream=%s seq=%d kept=no (%s)", result.stream, result.seq, error)
 
     # ---- workers ------------------------------------------------------------------------------------------
 
@@ -269,7 +251,7 @@ class Broker:
 
     def _lose(self, death: Death) -> None:
         worker, working = death.worker, death.row.working
-        self._remember(death)
+        self._handover.learn(death, self.ledger)
         if worker.stage.kind == "sink" and death.exit_code == 0 and self.life.can("left"):
             self._stop_workers()
         self._perform(self.ledger.lost(worker.number, working))
@@ -283,20 +265,6 @@ class Broker:
                 self._stop_workers()
         if self.life.state != "stopping":
             self._keep_counts(time.monotonic())
-
-    def _remember(self, death: Death) -> None:
-        """Keep what the dead worker's successor must know."""
-        worker, working, handover = death.worker, death.row.working, self._handover
-        if worker.stage.kind == "sink":
-            if working is not None:  # it works in order: what was under way before has passed
-                handover.under_way[working[0]] = working[1]
-            if worker.ready:  # one that was not has not met all that its predecessor had
-                handover.audience = Audience(death.row.subscribers, death.row.behind)
-        elif working is not None:
-            streams, tail = self.ledger.streams, list(worker.process.tail)[-5:]
-            deaths = {(n, seq): said for (n, seq), said in handover.deaths.items() if seq > streams[n].published}
-            deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
-            handover.deaths = deaths
 
     def _keep_counts(self, now: float) -> None:
         for worker in self.supervisor.reconcile(now):

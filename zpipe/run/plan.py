@@ -8,7 +8,7 @@ from zpipe.results.file import ResultsFile
 from zpipe.rules import balance
 from zpipe.rules.credit import DEPTH, limit_for
 from zpipe.rules.ledger import Ledger
-from zpipe.run.supervisor import StageWorkers
+from zpipe.run.supervisor import Death, StageWorkers
 from zpipe.wire import MOST as MOST_SLOTS
 
 
@@ -35,9 +35,23 @@ class Handover:
     audience: Audience | None = None
     under_way: dict[int, int] = field(default_factory=dict)
 
+    def learn(self, death: Death, ledger: Ledger) -> None:
+        """Keep what the dead worker's successor must know."""
+        worker, working = death.worker, death.row.working
+        if worker.stage.kind == "sink":
+            if working is not None:  # it works in order: what was under way before has passed
+                self.under_way[working[0]] = working[1]
+            if worker.ready:  # one that was not has not met all that its predecessor had
+                self.audience = Audience(death.row.subscribers, death.row.behind)
+        elif working is not None:
+            tail = list(worker.process.tail)[-5:]
+            published = [stream.published for stream in ledger.streams]
+            self.deaths = {(n, seq): said for (n, seq), said in self.deaths.items() if seq > published[n]}
+            self.deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
+
 
 class Plan:
-    """The workers of a run as they are wanted at first. `stages`: the chain's, the sink last; `sources`: the streams'."""
+    """The workers of a run as they are wanted at first: of the chain's `stages`, the `sink`, the `sources`."""
 
     def __init__(self, config: Config, place: Place) -> None:
         self.config = config

@@ -9,7 +9,6 @@ from zpipe.errors import ResultsError
 from zpipe.results.file import ResultsFile, check_unlocked, heads, is_unfinished
 from zpipe.source import Source
 
-
 OpenSource = Callable[[IngestConfig, int], Source]
 """Of a config and the most pixels that a frame may have (`sources/opening.py`)."""
 

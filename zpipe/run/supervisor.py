@@ -1,8 +1,9 @@
 """The supervisor: keeps as many workers of each stage alive as are wanted.
 
 The sink is a stage of one worker here, and so is the ingest of each stream. One rule, applied again and again: compare
-what is wanted with what is there, start or retire the difference. Why a worker is gone matters only for when its replacement
-starts (restart.py) and for what is said about it. What the worker held is the ledger's business, not ours.
+what is wanted with what is there, start or retire the difference. Why a worker is gone matters only for when its
+replacement starts (rules/restart.py) and for what is said about it. What the worker held is the
+ledger's business, not ours.
 """
 
 import logging
@@ -57,8 +58,10 @@ class Worker:
 
 @dataclass(eq=False)
 class StageWorkers:
-    """The workers of a stage: how many are wanted, which are there. `number` is the stage's in the chain, or the stream's
-    (ingest); `model` what they load."""
+    """The workers of a stage: how many are wanted, which are there.
+
+    `number` is the stage's in the chain, or the stream's (ingest); `model` what they load.
+    """
 
     role: str
     name: str

@@ -3,15 +3,13 @@
 Results never appear here; they are on the topic and in the results file.
 """
 
-import logging
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
-from zpipe.run.broker import Broker
-from zpipe.run.status import status_of
+from zpipe.snapshot import Account, Snapshot
 
 LINE_S = 5.0
 
@@ -25,23 +23,25 @@ class Display:
         self._next = 0.0
         self._started = False
 
-    def __call__(self, broker: Broker) -> None:
-        """The broker's report: shows the start once, then progress every `every_s` seconds."""
-        if not self._started and broker.publish:
-            self._started = True
-            self.started(broker)
+    def __call__(self, take: Callable[[], Snapshot]) -> None:
+        """A run reports; `take` takes a snapshot of it. Shows the start once, then progress every `every_s` seconds."""
+        if not self._started:
+            snapshot = take()
+            self._started = bool(snapshot.publish)
+            if self._started:
+                self.started(snapshot)
         now = time.monotonic()
         if self._started and now >= self._next:
             self._next = now + self.every_s
-            self.progress(status_of(broker))
+            self.progress(take())
 
-    def started(self, broker: Broker) -> None:
+    def started(self, snapshot: Snapshot) -> None:
         """The endpoints are bound."""
 
-    def progress(self, status: dict[str, Any]) -> None:
+    def progress(self, snapshot: Snapshot) -> None:
         """Some time has passed."""
 
-    def ended(self, ledger: dict[str, Any]) -> None:
+    def ended(self, account: Account) -> None:
         """The run is over."""
 
     def close(self) -> None:
@@ -53,20 +53,20 @@ class Lines(Display):
 
     every_s = LINE_S
 
-    def started(self, broker: Broker) -> None:
+    def started(self, snapshot: Snapshot) -> None:
         """Where to subscribe, and what is waited for."""
-        say(f"publishing on {broker.publish} (run {broker.run_id}); results in {broker.config.sink.results}")
-        if broker.config.sink.wait_subscribers:
-            say(f"waiting for {broker.config.sink.wait_subscribers} subscriber(s)")
+        say(f"publishing on {snapshot.publish} (run {snapshot.run}); results in {snapshot.results}")
+        if snapshot.wait_subscribers:
+            say(f"waiting for {snapshot.wait_subscribers} subscriber(s)")
 
-    def progress(self, status: dict[str, Any]) -> None:
+    def progress(self, snapshot: Snapshot) -> None:
         """One line: state, published of total, rate, workers."""
-        if status["state"] == "running":
-            say(one_line(status))
+        if snapshot.state == "running":
+            say(one_line(snapshot))
 
-    def ended(self, ledger: dict[str, Any]) -> None:
+    def ended(self, account: Account) -> None:
         """The ledger."""
-        say(ledger_text(ledger))
+        say(ledger_text(account))
 
 
 class JsonLines(Display):
@@ -74,33 +74,22 @@ class JsonLines(Display):
 
     every_s = 1.0
 
-    def started(self, broker: Broker) -> None:
+    def started(self, snapshot: Snapshot) -> None:
         """Where to subscribe."""
-        status = status_of(broker)
-        self._emit("started", {key: status[key] for key in ("name", "run", "pid", "publish", "history", "results")})
+        keys = ("name", "run", "pid", "publish", "history", "results")
+        self._emit("started", {key: getattr(snapshot, key) for key in keys})
 
-    def progress(self, status: dict[str, Any]) -> None:
-        """The whole status."""
-        self._emit("progress", status)
+    def progress(self, snapshot: Snapshot) -> None:
+        """The whole snapshot."""
+        self._emit("progress", msgspec.structs.asdict(snapshot))
 
-    def ended(self, ledger: dict[str, Any]) -> None:
+    def ended(self, account: Account) -> None:
         """The ledger."""
-        self._emit("ended", ledger)
+        self._emit("ended", msgspec.structs.asdict(account))
 
-    def _emit(self, event: str, data: dict[str, Any]) -> None:
+    def _emit(self, event: str, data: dict[str, object]) -> None:
         sys.stdout.write(msgspec.json.encode({"event": event, **data}).decode() + "\n")
         sys.stdout.flush()
-
-
-def choose(quiet: bool, json: bool) -> Display:
-    """The display that fits where the output goes; sets up logging with it."""
-    if quiet or json or not sys.stderr.isatty():
-        level = logging.WARNING if quiet or json else logging.INFO
-        logging.basicConfig(format="zpipe: %(message)s", level=level, stream=sys.stderr)
-        return Display() if quiet else JsonLines() if json else Lines()
-    from zpipe.show.terminal import Terminal  # a tenth of the time that a start takes, and only people need it
-
-    return Terminal()
 
 
 def say(text: str) -> None:
@@ -108,62 +97,35 @@ def say(text: str) -> None:
     print(f"zpipe: {text}", file=sys.stderr, flush=True)
 
 
-def one_line(status: dict[str, Any]) -> str:
+def one_line(snapshot: Snapshot) -> str:
     """`1200/5000 frames, 35.1/s, ETA 1:48; detect 2 workers 71 %; classify 1 worker 99 %`."""
-    published, total = status["published"], total_of(status)
-    of = f"/{total}" if total is not None else ""
+    of = f"/{snapshot.total}" if snapshot.total is not None else ""
     stages = "; ".join(
-        f"{stage['stage']} {len(stage['workers'])}x {stage['busy']:.0%}"
-        for stage in status["stages"]
-        if stage["role"] in ("detect", "classify")
+        f"{stage.stage} {len(stage.workers)}x {stage.busy:.0%}" for stage in snapshot.stages if stage.has_models
     )
-    return f"{published}{of} frames, {status['frames_per_s']:.1f}/s{eta(status)}; {stages}"
+    return f"{snapshot.published}{of} frames, {snapshot.frames_per_s:.1f}/s{eta(snapshot)}; {stages}"
 
 
-def eta(status: dict[str, Any]) -> str:
+def eta(snapshot: Snapshot) -> str:
     """`, ETA 1:48` where the total is known and frames flow."""
-    total, rate = total_of(status), status["frames_per_s"]
-    if total is None or rate <= 0:
+    if snapshot.total is None or snapshot.frames_per_s <= 0:
         return ""
-    left_s = int((total - status["published"]) / rate)
+    left_s = int((snapshot.total - snapshot.published) / snapshot.frames_per_s)
     return f", ETA {left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02}"
 
 
-def total_of(status: dict[str, Any]) -> int | None:
-    """Frames of all streams together, where all are known."""
-    totals = [stream["total"] for stream in status["streams"]]
-    return None if None in totals else sum(totals)
-
-
-def ledger_of(broker: Broker) -> dict[str, Any]:
-    """The account at the end, by stream, and whether it balances: read = ok + failed + dropped."""
-    streams = [
-        {key: stream[key] for key in ("stream", "read", "ok", "failed", "dropped", "skipped")}
-        for stream in status_of(broker)["streams"]
-    ]
-    return {
-        "name": broker.config.name,
-        "run": broker.run_id,
-        "results": broker.config.sink.results,
-        "elapsed_s": round(time.monotonic() - broker.began, 3),
-        "streams": streams,
-        "drained": any(stream.drained for stream in broker.ledger.streams),
-        "balanced": all(stream.balanced for stream in broker.ledger.streams),
-    }
-
-
-def ledger_text(ledger: dict[str, Any]) -> str:
+def ledger_text(account: Account) -> str:
     """The account in words, one line per stream."""
     lines = []
-    for stream in ledger["streams"]:
-        skipped = f", skipped {stream['skipped']} that are no images" if stream["skipped"] else ""
+    for stream in account.streams:
+        skipped = f", skipped {stream.skipped} that are no images" if stream.skipped else ""
         lines.append(
-            f"ledger: {stream['stream']}: read {stream['read']} = ok {stream['ok']} + failed {stream['failed']} "
-            f"+ dropped {stream['dropped']}{skipped}"
+            f"ledger: {stream.stream}: read {stream.read} = ok {stream.ok} + failed {stream.failed} "
+            f"+ dropped {stream.dropped}{skipped}"
         )
-        if not stream["read"]:
+        if not stream.read:
             lines[-1] += " (there was nothing to read)"
-    balance = "balanced" if ledger["balanced"] else "OPEN: not every frame has its result"
-    ending = " (drained before the end of its sources; continue with --resume)" if ledger["drained"] else ""
-    lines.append(f"ledger {balance} after {ledger['elapsed_s']:.1f} s{ending}; results in {ledger['results']}")
+    balance = "balanced" if account.balanced else "OPEN: not every frame has its result"
+    ending = " (drained before the end of its sources; continue with --resume)" if account.drained else ""
+    lines.append(f"ledger {balance} after {account.elapsed_s:.1f} s{ending}; results in {account.results}")
     return "\nzpipe: ".join(lines)

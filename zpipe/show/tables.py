@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import TextIO
 
 from zpipe.messages import Eos, Published, Result
 
@@ -86,29 +86,3 @@ def table_writer(out: TextIO) -> Write:
 
 
 WRITERS: dict[str, Callable[[TextIO], Write]] = {"json": json_writer, "csv": csv_writer, "table": table_writer}
-
-
-def print_status(status: dict[str, Any]) -> None:
-    """A running pipeline for the terminal."""
-    from rich.console import Console
-
-    from zpipe.show.terminal import table_of
-
-    console = Console()
-    console.print(table_of(status))
-    for stage in status["stages"]:
-        for worker in stage["workers"]:
-            console.print(
-                f"  {worker['worker']}: pid {worker['pid']}, {worker['state']}, "
-                f"held {worker['held']}, done {worker['done']}"
-            )
-    for stream in status["streams"]:
-        console.print(
-            f"stream {stream['stream']}: read {stream['read']}, published {stream['published']}, ok {stream['ok']}, "
-            f"failed {stream['failed']}, dropped {stream['dropped']}"
-        )
-    memory = status["memory"]
-    console.print(
-        f"publishing on {status['publish']}; memory: {memory['processes_bytes'] / 1e6:.0f} MB in processes, "
-        f"{memory['frames_bytes'] / 1e6:.0f} MB of frames"
-    )

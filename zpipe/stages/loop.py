@@ -120,6 +120,17 @@ class StoredPicture:
         return image
 
 
+class DecodedPicture:
+    """A picture in memory, for who shows one to a stage outside of a pipeline."""
+
+    def __init__(self, image: Pixels) -> None:
+        self._image = image
+
+    def pixels(self) -> Pixels:
+        """The image."""
+        return self._image
+
+
 def open_stage(stage: Stage, means: Means) -> StageWork:
     """The work of a stage of the chain, its model loaded; ModelError if that is not possible."""
     module, _, name = stage.kind.partition(":")

@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 class Sink:
     """The sink's work, as its task says. `echo`: where a socket of its own may be."""
 
-    def __init__(self, config: Config, link: WorkerLink, heart: Heart, task: SinkTask, echo: Path | None = None) -> None:
+    def __init__(
+        self, config: Config, link: WorkerLink, heart: Heart, task: SinkTask, echo: Path | None = None
+    ) -> None:
         self._link = link
         self._heart = heart
         self._task = task

@@ -12,6 +12,7 @@ import msgspec
 import zmq
 
 from zpipe.errors import UNDECODABLE, NotRunning, ZpipeError
+from zpipe.snapshot import Snapshot
 from zpipe.transport.run_folder import folder_of, living
 
 MAX_REQUEST_BYTES = 1 << 16
@@ -58,6 +59,11 @@ class Control:
     def close(self) -> None:
         """Close the socket; a last reply leaves first."""
         self.socket.close(linger=500)
+
+
+def ask_status(name: str | None) -> Snapshot:
+    """How the running pipeline of this name (None: the only one) is doing. NotRunning if it is not there."""
+    return msgspec.convert(ask(name, Request("status")), Snapshot)
 
 
 def ask(name: str | None, request: Request) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zpipe.errors import FrameError
+from zpipe.messages import Resolution
 from zpipe.wire import Picture
 
 if TYPE_CHECKING:
@@ -100,6 +101,12 @@ class Slot:
         size_bytes = height * width * 3
         memory = self._mapping(self._pixels_at + size_bytes)
         return np.frombuffer(memory, np.uint8, size_bytes, self._pixels_at).reshape(height, width, 3)
+
+    def content(self, size: Resolution | None) -> "memoryview | NDArray[np.uint8] | None":
+        """What it holds: the encoded frame; else pixels, if their size is known; None: it was never read."""
+        if self.encoded_bytes is not None:
+            return self.read_encoded()
+        return None if size is None else self.read_pixels(size.height, size.width)
 
     def close(self) -> None:
         """Let go of the file; arrays that still look at the memory keep it mapped until they go."""

@@ -2,19 +2,10 @@
 
 import pytest
 
-from zpipe.rules.ledger import (
-    DEPTH,
-    FILL_S,
-    MOST_DEPTH,
-    Close,
-    Condemn,
-    Dismiss,
-    Grant,
-    Ledger,
-    Send,
-    depth_for,
-    limit_for,
-)
+from zpipe.rules.accounts import CloseStream, CondemnFrame, DismissWorker, GrantSlots, SendFrame
+from zpipe.rules.credit import DEPTH, FILL_S, MOST_DEPTH, depth_for, limit_for
+from zpipe.rules.ledger import Ledger
+from zpipe.wire import Picture
 
 DETECT, CLASSIFY, SINK, INGEST = 10, 20, 30, 40
 
@@ -38,23 +29,23 @@ def read(made, count, ingest=INGEST, failed=False):
         reader = made.ingests[ingest]
         slot = min(reader.granted)
         seq = made.streams[reader.stream].read + 1
-        actions += made.read(ingest, seq, slot, 100, b"read", failed)
+        actions += made.read(ingest, seq, Picture(slot, 100), b"read", failed)
         made.check()
     return actions
 
 
 def sends(actions):
-    return [(a.worker, a.frame.stream, a.frame.seq) for a in actions if isinstance(a, Send)]
+    return [(a.worker, a.frame.stream, a.frame.seq) for a in actions if isinstance(a, SendFrame)]
 
 
 def test_a_frame_goes_from_stage_to_stage_and_its_slot_is_granted_again():
     made = ledger(slots=1)
-    assert sends(made.read(INGEST, 1, 0, 100, b"read", failed=False)) == [(DETECT, 0, 1)]
+    assert sends(made.read(INGEST, 1, Picture(0, 100), b"read", failed=False)) == [(DETECT, 0, 1)]
     (send,) = made.output(DETECT, 0, 1, b"detected", failed=False)
-    assert (send.worker, send.frame.body, send.frame.slot, send.frame.encoded_bytes) == (CLASSIFY, b"detected", 0, 100)
+    assert (send.worker, send.frame.body, send.frame.picture) == (CLASSIFY, b"detected", Picture(0, 100))
     (send,) = made.output(CLASSIFY, 0, 1, b"classified", failed=False)
     assert (send.worker, send.frame.body, send.frame.failed) == (SINK, b"classified", False)
-    assert made.published(SINK, 0, 1) == [Grant(INGEST, [0])]
+    assert made.published(SINK, 0, 1) == [GrantSlots(INGEST, [0])]
     account = made.streams[0]
     assert (account.read, account.published, account.ok, account.failed) == (1, 1, 1, 0)
     made.check()
@@ -65,7 +56,7 @@ def test_nothing_is_read_before_every_stage_has_a_worker():
     assert made.join_ingest(INGEST, 0) == []
     assert made.join(DETECT, 0) == []
     assert made.join(SINK, 2) == []
-    assert made.join(CLASSIFY, 1) == [Grant(INGEST, list(range(8)))]
+    assert made.join(CLASSIFY, 1) == [GrantSlots(INGEST, list(range(8)))]
 
 
 def test_the_idlest_worker_is_next_and_none_holds_more_than_its_depth():
@@ -126,12 +117,12 @@ def test_a_frame_is_condemned_at_exactly_max_attempts_deaths(max_attempts):
     made.output(DETECT, 0, 1, b"detected", failed=False)
     worker = CLASSIFY
     for death in range(1, max_attempts):
-        assert not [a for a in made.lost(worker, (0, 1)) if isinstance(a, Condemn)]
+        assert not [a for a in made.lost(worker, (0, 1)) if isinstance(a, CondemnFrame)]
         worker += 1
         (send,) = made.join(worker, 1)
         assert (send.frame.attempts, send.frame.failed) == (death + 1, False)
     condemn, send = made.lost(worker, (0, 1))
-    assert (type(condemn), condemn.stage, condemn.frame) == (Condemn, 1, send.frame)
+    assert (type(condemn), condemn.stage, condemn.frame) == (CondemnFrame, 1, send.frame)
     assert (send.worker, send.frame.failed, send.frame.attempts) == (SINK, True, max_attempts)
     made.check()
 
@@ -165,11 +156,11 @@ def test_an_ingest_that_dies_gives_its_slots_back_and_the_next_goes_on_where_it_
     read(made, 1)
     assert made.lost(INGEST, working=(0, 2)) == []
     assert len(made.free) == 2
-    assert made.join_ingest(50, 0) == [Grant(50, [1, 2])]
-    assert made.read(INGEST, 2, 1, 100, b"late", failed=False) == []
-    assert made.read(50, 1, 1, 100, b"read already", failed=False) == []
+    assert made.join_ingest(50, 0) == [GrantSlots(50, [1, 2])]
+    assert made.read(INGEST, 2, Picture(1, 100), b"late", failed=False) == []
+    assert made.read(50, 1, Picture(1, 100), b"read already", failed=False) == []
     assert made.stale == 2
-    assert sends(made.read(50, 2, 1, 100, b"read", failed=False)) == [(DETECT, 0, 2)]
+    assert sends(made.read(50, 2, Picture(1, 100), b"read", failed=False)) == [(DETECT, 0, 2)]
     assert made.frames[0, 2].attempts == 2
     made.check()
 
@@ -199,11 +190,11 @@ def test_a_retired_worker_finishes_what_it_holds_and_gets_nothing_new():
     read(made, 3)
     assert made.retire(DETECT) == []
     assert sends(made.output(DETECT, 0, 1, b"", failed=False)) == [(SINK, 0, 1)]
-    assert made.output(DETECT, 0, 2, b"", failed=False)[-1] == Dismiss(DETECT)
+    assert made.output(DETECT, 0, 2, b"", failed=False)[-1] == DismissWorker(DETECT)
     assert sends(made.join(11, 0)) == [(11, 0, 3)]
     assert made.retire(11) == []
     made.join(12, 0)
-    assert made.retire(12) == [Dismiss(12)]
+    assert made.retire(12) == [DismissWorker(12)]
     made.check()
 
 
@@ -212,12 +203,12 @@ def test_deeper_workers_take_more_and_the_limit_bounds_what_is_in_flight():
     made.tune([DEPTH], 4)
     made.join(DETECT, 0)
     made.join(SINK, 1)
-    assert made.join_ingest(INGEST, 0) == [Grant(INGEST, [0, 1, 2, 3])]
+    assert made.join_ingest(INGEST, 0) == [GrantSlots(INGEST, [0, 1, 2, 3])]
     read(made, 4)
     assert len(made.workers[DETECT].held) == DEPTH
     actions = made.tune([3], 6)
     assert sends(actions) == [(DETECT, 0, 3)]
-    assert actions[-1] == Grant(INGEST, [4, 5])
+    assert actions[-1] == GrantSlots(INGEST, [4, 5])
     assert made.tune([DEPTH], 1) == []  # what it holds it keeps
     made.check()
     assert sends(made.output(DETECT, 0, 1, b"", failed=False)) == [(SINK, 0, 1)]
@@ -243,10 +234,10 @@ def test_the_end_comes_after_the_last_result_and_closes_the_books():
     made = ledger(stages=1)
     read(made, 2)
     made.output(DETECT, 0, 2, b"", failed=True)
-    assert made.end(INGEST, drained=False) == [Dismiss(INGEST)]
+    assert made.end(INGEST, drained=False) == [DismissWorker(INGEST)]
     assert made.published(SINK, 0, 2) == []  # 1 is not there yet
     made.output(DETECT, 0, 1, b"", failed=False)
-    assert made.published(SINK, 0, 2) == [Close(SINK, 0, 2)]
+    assert made.published(SINK, 0, 2) == [CloseStream(SINK, 0, 2)]
     assert not made.finished
     assert not made.streams[0].balanced
     assert made.published(SINK, 0, 2) == []
@@ -258,7 +249,7 @@ def test_the_end_comes_after_the_last_result_and_closes_the_books():
 
 def test_a_stream_without_frames_has_an_end_too():
     made = ledger()
-    assert made.end(INGEST, drained=False) == [Close(SINK, 0, 0), Dismiss(INGEST)]
+    assert made.end(INGEST, drained=False) == [CloseStream(SINK, 0, 0), DismissWorker(INGEST)]
 
 
 def test_each_sink_is_told_the_end_once_and_only_who_was_told_may_say_that_it_is_published():
@@ -266,10 +257,10 @@ def test_each_sink_is_told_the_end_once_and_only_who_was_told_may_say_that_it_is
     assert made.closed(SINK, 0) == []
     assert not made.streams[0].closed
     made.end(INGEST, drained=False)
-    assert made.end(INGEST, drained=True) == [Dismiss(INGEST)]
+    assert made.end(INGEST, drained=True) == [DismissWorker(INGEST)]
     assert not made.streams[0].drained
     made.lost(SINK)
-    assert made.join(31, 2) == [Close(31, 0, 0)]
+    assert made.join(31, 2) == [CloseStream(31, 0, 0)]
     made.closed(SINK, 0)
     assert not made.streams[0].closed
     assert made.stale == 2
@@ -294,10 +285,10 @@ def test_draining_ends_every_stream_where_it_stands():
     made = ledger(stages=1, streams=2, slots=4)
     read(made, 1)
     made.lost(INGEST + 1)
-    assert made.drain() == [Dismiss(INGEST), Close(SINK, 1, 0)]
+    assert made.drain() == [DismissWorker(INGEST), CloseStream(SINK, 1, 0)]
     assert made.streams[1].drained
     read(made, 1)  # it was reading this one
-    assert made.end(INGEST, drained=True) == [Dismiss(INGEST)]
+    assert made.end(INGEST, drained=True) == [DismissWorker(INGEST)]
     assert (made.streams[0].count, made.streams[0].drained) == (2, True)
     made.output(DETECT, 0, 1, b"", failed=False)
     assert made.published(SINK, 0, 1) == []  # nothing is granted any more
@@ -306,18 +297,18 @@ def test_draining_ends_every_stream_where_it_stands():
 def test_an_ingest_that_dies_while_draining_has_read_its_last():
     made = ledger()
     made.drain()
-    assert made.lost(INGEST, working=(0, 1)) == [Close(SINK, 0, 0)]
+    assert made.lost(INGEST, working=(0, 1)) == [CloseStream(SINK, 0, 0)]
 
 
 def test_an_ingest_that_comes_too_late_is_sent_home():
     made = ledger(streams=2)
     made.end(INGEST, drained=False)
     made.lost(INGEST)
-    assert made.join_ingest(50, 0) == [Dismiss(50)]
+    assert made.join_ingest(50, 0) == [DismissWorker(50)]
     made.lost(INGEST + 1)
     made.drain()
-    assert made.join_ingest(51, 1) == [Dismiss(51)]
-    assert made.end(51, drained=True) == [Dismiss(51)]
+    assert made.join_ingest(51, 1) == [DismissWorker(51)]
+    assert made.end(51, drained=True) == [DismissWorker(51)]
 
 
 def test_a_resumed_stream_goes_on_after_what_is_published():
@@ -328,9 +319,11 @@ def test_a_resumed_stream_goes_on_after_what_is_published():
     for worker, stage in ((DETECT, 0), (CLASSIFY, 1), (SINK, 2)):
         made.join(worker, stage)
     made.join_ingest(INGEST, 0)
-    assert sends(made.read(INGEST, 8, min(made.ingests[INGEST].granted), 1, b"", failed=True)) == [(SINK, 0, 8)]
+    assert sends(made.read(INGEST, 8, Picture(min(made.ingests[INGEST].granted), 1), b"", failed=True)) == [
+        (SINK, 0, 8)
+    ]
     made.published(SINK, 0, 8)
-    assert made.end(INGEST, drained=False) == [Close(SINK, 0, 8), Dismiss(INGEST)]
+    assert made.end(INGEST, drained=False) == [CloseStream(SINK, 0, 8), DismissWorker(INGEST)]
     made.closed(SINK, 0)
     assert made.finished
     assert (made.streams[0].ok, made.streams[0].failed) == (5, 3)
@@ -385,7 +378,7 @@ def test_the_limit_lets_every_worker_hold_all_that_it_may(counts, depths, stream
     [
         lambda made: made.queues[1].append(made.frames[0, 1]),
         lambda made: made.workers[DETECT].held.clear(),
-        lambda made: made.free.append(made.frames[0, 1].slot),
+        lambda made: made.free.append(made.frames[0, 1].picture.slot),
         lambda made: made.ingests[INGEST].granted.pop(),
         lambda made: setattr(made.streams[0], "read", 5),
         lambda made: setattr(made.streams[0], "ok", 1),

@@ -10,18 +10,20 @@ import pytest
 from zpipe.errors import FrameError
 from zpipe.transport import store as frames
 from zpipe.transport.store import PAGE, Store
+from zpipe.wire import Picture
 
 OTHER = """
 import sys
 import numpy as np
-from zpipe.frames import Store
+from zpipe.transport.store import Store
+from zpipe.wire import Picture
 store = Store(sys.argv[1])
-slot = store.slot(0, 5)
+slot = store.open(Picture(0, 5))
 assert bytes(slot.read_encoded()) == b"bytes", bytes(slot.read_encoded())
 pixels = slot.read_pixels(3, 4)
 assert pixels[2, 3].tolist() == [1, 2, 3]
 pixels[0, 0] = 9, 8, 7
-big = store.slot(1).pixels(500, 500)
+big = store.empty(1).pixels(500, 500)
 big[:] = 77
 print(id(big) != 0)
 """
@@ -42,18 +44,18 @@ def store(tmp_path):
 
 
 def test_two_processes_see_the_same_picture(store, tmp_path):
-    slot = store.slot(0)
+    slot = store.empty(0)
     slot.encoded(5)[:] = b"bytes"
     pixels = slot.pixels(3, 4)
     pixels[2, 3] = 1, 2, 3
     subprocess.run([sys.executable, "-c", OTHER, str(tmp_path)], check=True, stdout=subprocess.DEVNULL)
     assert pixels[0, 0].tolist() == [9, 8, 7]
     assert slot.read_pixels(3, 4)[0, 0].tolist() == [9, 8, 7]
-    assert np.all(store.slot(1).read_pixels(500, 500) == 77)
+    assert np.all(store.empty(1).read_pixels(500, 500) == 77)
 
 
 def test_nothing_is_copied(store):
-    slot = store.slot(0)
+    slot = store.empty(0)
     view, again = slot.pixels(10, 10), slot.read_pixels(10, 10)
     view[5, 5] = 42
     assert again[5, 5].tolist() == [42, 42, 42]
@@ -63,7 +65,7 @@ def test_nothing_is_copied(store):
 
 
 def test_pixels_begin_on_the_page_after_the_encoded_frame(store, tmp_path):
-    slot = store.slot(0)
+    slot = store.empty(0)
     slot.encoded(PAGE + 1)[:] = b"e" * (PAGE + 1)
     slot.pixels(1, 1)[:] = 255
     assert (tmp_path / "slot-0").stat().st_size == 3 * PAGE
@@ -72,25 +74,25 @@ def test_pixels_begin_on_the_page_after_the_encoded_frame(store, tmp_path):
 
 
 def test_it_says_whether_its_pixels_were_asked_for(store):
-    slot = store.slot(0)
+    slot = store.empty(0)
     slot.encoded(10)
     assert slot.pixels_shape is None
     slot.pixels(3, 5)
     assert slot.pixels_shape == (3, 5)
-    assert store.slot(0, 10).pixels_shape is None  # another frame
+    assert store.open(Picture(0, 10)).pixels_shape is None  # another frame
 
 
 @pytest.mark.parametrize("size", [0, 1, PAGE - 1, PAGE, PAGE + 1])
 def test_an_encoded_frame_of_any_size(store, size):
-    slot = store.slot(0)
+    slot = store.empty(0)
     room = slot.encoded(size)
     assert len(room) == size
     room[:] = b"x" * size
-    assert bytes(store.slot(0, size).read_encoded()) == b"x" * size
+    assert bytes(store.open(Picture(0, size)).read_encoded()) == b"x" * size
 
 
 def test_a_slot_grows_and_what_was_handed_out_stays_valid(store):
-    slot = store.slot(0)
+    slot = store.empty(0)
     small = slot.pixels(10, 10)
     small[:] = 1
     large = slot.pixels(1000, 1000)
@@ -102,17 +104,17 @@ def test_a_slot_grows_and_what_was_handed_out_stays_valid(store):
 
 
 def test_a_slot_that_another_process_made_larger_is_mapped_anew(store, tmp_path):
-    ours = store.slot(0)
+    ours = store.empty(0)
     ours.pixels(2, 2)
     other = Store(tmp_path)
-    other.slot(0).pixels(800, 800)[799, 799] = 5
+    other.empty(0).pixels(800, 800)[799, 799] = 5
     assert ours.read_pixels(800, 800)[799, 799].tolist() == [5, 5, 5]
     other.close()
 
 
 def test_a_slot_far_larger_than_needed_is_cut(store, tmp_path, monkeypatch):
     monkeypatch.setattr(frames, "KEEP_BYTES", 100 * PAGE)
-    path, slot = tmp_path / "slot-0", store.slot(0)
+    path, slot = tmp_path / "slot-0", store.empty(0)
     slot.encoded(1000 * PAGE)
     slot.encoded(501 * PAGE)
     assert path.stat().st_size == 1000 * PAGE, "half is not far"
@@ -128,21 +130,21 @@ def test_who_has_a_slot_mapped_that_was_cut_sees_the_next_frame(store, tmp_path,
     """Detect has mapped a large frame; ingest cuts the slot for a small one; detect makes it larger again."""
     monkeypatch.setattr(frames, "KEEP_BYTES", 10 * PAGE)
     detect = Store(tmp_path)
-    store.slot(0).encoded(10)[:] = b"first file"
-    detect.slot(0, 10).pixels(200, 200)[:] = 1
-    store.slot(0).encoded(11)[:] = b"second file"
+    store.empty(0).encoded(10)[:] = b"first file"
+    detect.open(Picture(0, 10)).pixels(200, 200)[:] = 1
+    store.empty(0).encoded(11)[:] = b"second file"
     assert (tmp_path / "slot-0").stat().st_size == PAGE
-    slot = detect.slot(0, 11)
+    slot = detect.open(Picture(0, 11))
     assert bytes(slot.read_encoded()) == b"second file"
     pixels = slot.pixels(200, 200)
     assert np.all(pixels == 0)
     pixels[:] = 2
-    assert np.all(store.slot(0, 11).read_pixels(200, 200) == 2)
+    assert np.all(store.open(Picture(0, 11)).read_pixels(200, 200) == 2)
     detect.close()
 
 
 def test_a_hole_is_never_handed_out(store, tmp_path):
-    slot = store.slot(0)
+    slot = store.empty(0)
     slot.encoded(3 * PAGE + 1)
     assert holes(tmp_path / "slot-0") == 0
     slot.pixels(700, 900)
@@ -150,30 +152,31 @@ def test_a_hole_is_never_handed_out(store, tmp_path):
 
 
 def test_a_frame_that_is_not_there_is_an_error_not_a_crash(store, tmp_path):
-    store.slot(0).encoded(10)
+    store.empty(0).encoded(10)
     with pytest.raises(FrameError, match=f"its slot holds {PAGE} bytes instead of"):
-        store.slot(0, 10).read_pixels(100, 100)
+        store.open(Picture(0, 10)).read_pixels(100, 100)
     with pytest.raises(FrameError, match="its slot holds 0 bytes instead of 99"):
-        store.slot(1, 99).read_encoded()
+        store.open(Picture(1, 99)).read_encoded()
 
 
 FULL = """
 import os, resource, sys
 from zpipe.errors import FrameError
-from zpipe.frames import Store
+from zpipe.transport.store import Store
+from zpipe.wire import Picture
 path = sys.argv[1] + "/slot-0"
 store = Store(sys.argv[1])
-slot = store.slot(0)
+slot = store.empty(0)
 slot.encoded(10)[:] = b"0123456789"
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-for ask in (lambda: slot.encoded(2 << 20), lambda: store.slot(0, 10).pixels(1000, 1000)):
+for ask in (lambda: slot.encoded(2 << 20), lambda: store.open(Picture(0, 10)).pixels(1000, 1000)):
     try:
         ask()
     except FrameError as error:
         print(error)
 assert os.stat(path).st_size <= 1 << 20
-assert bytes(store.slot(0, 10).read_encoded()) == b"0123456789"
-store.slot(0, 10).pixels(100, 100)[:] = 7
+assert bytes(store.open(Picture(0, 10)).read_encoded()) == b"0123456789"
+store.open(Picture(0, 10)).pixels(100, 100)[:] = 7
 store.close()
 """
 
@@ -193,7 +196,7 @@ def test_a_full_tmpfs_is_a_frame_error(tmp_path):
         pytest.skip("this container may not mount")
     try:
         store = Store(tmp_path)
-        slot = store.slot(0)
+        slot = store.empty(0)
         slot.encoded(1000)[:] = b"x" * 1000
         with pytest.raises(FrameError, match="No space left on device"):
             slot.pixels(1000, 1000)
@@ -204,7 +207,7 @@ def test_a_full_tmpfs_is_a_frame_error(tmp_path):
 
 
 def test_slots_are_private_and_closing_keeps_what_is_still_looked_at(store, tmp_path):
-    pixels = store.slot(3).pixels(2, 2)
+    pixels = store.empty(3).pixels(2, 2)
     pixels[:] = 6
     assert (tmp_path / "slot-3").stat().st_mode & 0o777 == 0o600
     before = len(os.listdir("/proc/self/fd"))

@@ -64,7 +64,7 @@ def reaped(all_processes: Processes) -> tuple[Process, int, list[str]]:
 
 
 def test_a_process_is_reaped_with_its_exit_code_and_its_last_words(all_processes: Processes) -> None:
-    started = all_processes.start("detect-0", ["print('loading'); print('no such model'); sys.exit(4)"])
+    started = all_processes.start("detect-0", "print('loading'); print('no such model'); sys.exit(4)")
     process, exit_code, lines = reaped(all_processes)
     assert (process, process.name, exit_code, lines) == (started, "detect-0", 4, ["loading", "no such model"])
     assert list(process.tail) == lines
@@ -72,7 +72,7 @@ def test_a_process_is_reaped_with_its_exit_code_and_its_last_words(all_processes
 
 
 def test_a_signal_is_a_negative_exit_code(all_processes: Processes) -> None:
-    process = all_processes.start("detect-0", ["sys.stdin.read(); import time; time.sleep(60)"])
+    process = all_processes.start("detect-0", "sys.stdin.read(); import time; time.sleep(60)")
     assert process.exit_code() is None
     process.signal(signal.SIGKILL)
     assert reaped(all_processes)[1] == -signal.SIGKILL
@@ -81,34 +81,34 @@ def test_a_signal_is_a_negative_exit_code(all_processes: Processes) -> None:
 
 def test_last_words_without_a_line_end_are_words(all_processes: Processes) -> None:
     code = "import os; sys.stderr.write('terminate called'); sys.stderr.flush(); os.abort()"
-    all_processes.start("detect-0", [code])
+    all_processes.start("detect-0", code)
     _, exit_code, lines = reaped(all_processes)
     assert (exit_code, lines) == (-signal.SIGABRT, ["terminate called"])
 
 
 def test_all_that_the_dead_have_left_is_read(all_processes: Processes) -> None:
     """More than one read gives; the pipe holds 64 KiB, so it is read while the process writes."""
-    all_processes.start("detect-0", ["print('x' * 50_000); print(); print('y' * 50_000); print('the end')"])
+    all_processes.start("detect-0", "print('x' * 50_000); print(); print('y' * 50_000); print('the end')")
     assert all_lines(all_processes) == ["x" * 50_000, "y" * 50_000, "the end"]
 
 
 def test_log_lines_arrive_as_they_are_written(all_processes: Processes) -> None:
     code = "import time; print('one'); print('two', end=' ', flush=True); print('half', flush=True); time.sleep(60)"
-    all_processes.start("detect-0", [code])
+    all_processes.start("detect-0", code)
     seen: list[tuple[str, str]] = []
     until(lambda: seen.extend((p.name, line) for p, line in all_processes.read_logs()) or len(seen) == 2)
     assert seen == [("detect-0", "one"), ("detect-0", "two half")]
 
 
 def test_logs_of_a_process_that_closed_them_are_not_asked_again(all_processes: Processes) -> None:
-    all_processes.start("detect-0", ["import os, time; os.write(1, b'bye'); os.close(1); os.close(2); time.sleep(60)"])
+    all_processes.start("detect-0", "import os, time; os.write(1, b'bye'); os.close(1); os.close(2); time.sleep(60)")
     until(lambda: list(all_processes.read_logs()) or not all_processes._logs, what="the end of its log")
     assert list(all_processes.read_logs()) == []
 
 
 def test_what_is_no_text_and_what_has_no_line_end_does_no_harm(all_processes: Processes) -> None:
     code = "sys.stdout.buffer.write(b'\\xff\\xfe bytes\\r\\n' + b'z' * 200_000 + b'\\n'); sys.stdout.flush()"
-    all_processes.start("detect-0", [code])
+    all_processes.start("detect-0", code)
     seen = all_lines(all_processes)
     assert seen[0] == "\ufffd\ufffd bytes"
     assert "".join(seen[1:]) == "z" * 200_000
@@ -116,21 +116,21 @@ def test_what_is_no_text_and_what_has_no_line_end_does_no_harm(all_processes: Pr
 
 
 def test_the_tail_is_the_last_lines_only(all_processes: Processes) -> None:
-    all_processes.start("detect-0", ["print(*range(100), sep='\\n')"])
+    all_processes.start("detect-0", "print(*range(100), sep='\\n')")
     process, _, _ = reaped(all_processes)
     assert list(process.tail) == [str(number) for number in range(100 - TAIL_LINES, 100)]
 
 
 def test_a_child_of_the_dead_that_holds_the_pipe_does_not_hold_us(all_processes: Processes) -> None:
     code = "import subprocess; p = subprocess.Popen(['sleep', '60'], stdin=-1); print(p.pid, flush=True); sys.exit(3)"
-    all_processes.start("detect-0", [code])
+    all_processes.start("detect-0", code)
     _, exit_code, lines = reaped(all_processes)
     assert exit_code == 3
     os.kill(int(lines[0]), signal.SIGKILL)
 
 
 def test_a_worker_is_in_a_process_group_of_its_own_with_one_thread_for_algebra(all_processes: Processes) -> None:
-    all_processes.start("a", ["import os; print(os.getpgid(0) == os.getpid(), os.environ['OMP_NUM_THREADS'])"])
+    all_processes.start("a", "import os; print(os.getpgid(0) == os.getpid(), os.environ['OMP_NUM_THREADS'])")
     assert reaped(all_processes)[2] == ["True 1"]
 
 
@@ -145,7 +145,7 @@ def test_close_kills_and_reaps_all() -> None:
 
 # ---- nobody outlives its parent ------------------------------------------------------------------------------
 
-CHILD = "import os, time; from zpipe.processes import die_with_parent; die_with_parent({}); print('here', flush=True); "
+CHILD = "import os, time; from zpipe.engines.local import die_with_parent; die_with_parent({}); print('here', flush=True); "
 
 
 def test_a_worker_dies_with_its_parent() -> None:
