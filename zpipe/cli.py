@@ -88,13 +88,17 @@ def up(
         raise click.UsageError("--resume continues the results file, --overwrite replaces it: give one of them")
     loaded = load(config, settings(pairs, detect, classify, wait_subscribers))
     shown = choose(quiet, as_json)
-    with launch(loaded, Path(config).resolve().parent, shown, resume=resume, overwrite=overwrite) as broker:
-        try:
-            broker.run()
-        finally:
-            shown.close()
-            account = broker.status.account()
-    shown.ended(account)
+    account = None
+    try:
+        with launch(loaded, Path(config).resolve().parent, shown, resume=resume, overwrite=overwrite) as broker:
+            try:
+                broker.run()
+            finally:
+                shown.close()
+                account = broker.status.account()
+    finally:  # once nothing of it is left on the machine
+        if account is not None:
+            shown.ended(account)
     if not account.balanced or (strict and any(stream.failed for stream in account.streams)):
         sys.exit(1)
 

@@ -65,8 +65,9 @@ class Lines(Display):
             say(one_line(snapshot))
 
     def ended(self, account: Account) -> None:
-        """The ledger."""
-        say(ledger_text(account))
+        """The ledger; not of a run that never began, of which the error says all."""
+        if account.balanced or any(stream.read for stream in account.streams):
+            say(ledger_text(account))
 
 
 class JsonLines(Display):
