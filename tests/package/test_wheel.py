@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import zpipe
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = Path("lib") / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
@@ -53,6 +55,7 @@ def test_its_name_promises_a_glibc_and_it_names_no_folder_of_this_machine(wheel:
     """A folder of the builder's in the run path would let somebody else's library in, if it is in /tmp."""
     from elftools.elf.elffile import ELFFile  # auditwheel's own reader
 
+    assert wheel.name.startswith(f"zpipe-{zpipe.__version__}-")
     assert "-manylinux_2_" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
         (core,) = [name for name in archive.namelist() if name.endswith(".so")]
