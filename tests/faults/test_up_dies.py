@@ -62,9 +62,7 @@ def test_stopped_workers_end_with_it(results: int, tmp_path: Path, frames: Path)
     shutil.rmtree(folder_of(pipeline.name))
 
 
-def test_two_pipelines_do_not_disturb_each_other(
-    tmp_path: Path, frames: Path, calm: list[dict[str, Any]]
-) -> None:
+def test_two_pipelines_do_not_disturb_each_other(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     """One is killed and started again and again; each start clears dead runs; the other one's is not dead."""
     steady = Pipeline(make_config(tmp_path / "steady", frames, detect={"count": 1, "options": {"nap_ms": 12}}))
     steady.reaches(1)

@@ -93,9 +93,7 @@ def test_a_frame_has_one_result_whatever_a_worker_made_of_it(broker, start_sink,
     assert good.status == "ok"
 
 
-def test_a_result_is_logged_before_it_is_published_and_published_before_it_is_acknowledged(
-    broker, start_sink, results
-):
+def test_a_result_is_logged_before_it_is_published_and_published_before_it_is_acknowledged(broker, start_sink, results):
     sink = start_sink()
     order = []
 

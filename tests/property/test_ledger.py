@@ -143,9 +143,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """`again`: a replacement was being started meanwhile; it is sent home, and says that it has ended too."""
         world = self.world
         ready = {
-            n: r
-            for n, r in world.readers.items()
-            if not r.ended and (r.dismissed or r.seq > world.lengths[r.stream])
+            n: r for n, r in world.readers.items() if not r.ended and (r.dismissed or r.seq > world.lengths[r.stream])
         }
         if ready:
             number, reader = self.pick(ready, pick)
