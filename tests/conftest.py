@@ -1,6 +1,7 @@
 """What several test folders share."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ from shared_data import DATA
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the long ones out, unless `-m` speaks of them."""
-    if "nightly" not in config.getoption("markexpr"):
-        left_out = [item for item in items if item.get_closest_marker("nightly")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    unnamed = {"nightly", "test_all"} - set(re.findall(r"\w+", config.getoption("markexpr")))
+    left_out = [item for item in items if any(mark.name in unnamed for mark in item.iter_markers())]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

@@ -200,9 +200,7 @@ def sample_of(process: psutil.Process) -> Sample:
     return Sample(memory.rss / 1e6, memory.uss / 1e6, fd_count(process.pid), sockets, process.num_threads())
 
 
-def soak(
-    folder: Path, count: int, frame_ms: float, every_s: float, kills_per_minute: float, keep: Path | None
-) -> None:
+def soak(folder: Path, count: int, frame_ms: float, every_s: float, kills_per_minute: float, keep: Path | None) -> None:
     """A long run; samples of every process on the way, all of them kept in a file if wanted."""
     make_frames(folder / "frames", 1000)
     listed = folder / "frames.txt"

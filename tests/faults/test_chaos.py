@@ -88,9 +88,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     pipeline = Pipeline(config)
     pipeline.started()
     seen: dict[str, list[dict]] = {name: [] for name in POISON}
-    watchers = [
-        threading.Thread(target=watch, args=(f"tcp://127.0.0.1:{port}", seen[name], name)) for name in POISON
-    ]
+    watchers = [threading.Thread(target=watch, args=(f"tcp://127.0.0.1:{port}", seen[name], name)) for name in POISON]
     for watcher in watchers:
         watcher.start()
     done: dict[str, int] = defaultdict(int)

@@ -71,9 +71,7 @@ def test_stopped_for_longer_than_its_timeout(
     assert "timeout" in pipeline.said()
 
 
-def test_continued_at_the_very_moment_of_its_timeout(
-    frames: Path, calm: list[dict[str, Any]], tmp_path: Path
-) -> None:
+def test_continued_at_the_very_moment_of_its_timeout(frames: Path, calm: list[dict[str, Any]], tmp_path: Path) -> None:
     """Killed or not: either way each result is there once."""
     pipeline = Pipeline(busy_config(tmp_path, frames, timeout_s=1.0))
     pipeline.reaches(20)

@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -48,10 +47,7 @@ def test_its_workers_end_with_it_while_they_start(tmp_path: Path, frames: Path) 
     shutil.rmtree(folder_of(pipeline.name))
 
 
-@pytest.mark.parametrize(
-    "results",
-    [pytest.param(0, marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="see processes.OWN_GROUP")), 1],
-)
+@pytest.mark.parametrize("results", [0, 1])
 def test_stopped_workers_end_with_it(results: int, tmp_path: Path, frames: Path) -> None:
     """Stopped at work, or as soon as they are there: before they could ask to be killed with it."""
     pipeline = Pipeline(make_config(tmp_path, frames, detect={"options": {"nap_ms": 1000}}))
@@ -66,9 +62,7 @@ def test_stopped_workers_end_with_it(results: int, tmp_path: Path, frames: Path)
     shutil.rmtree(folder_of(pipeline.name))
 
 
-def test_two_pipelines_do_not_disturb_each_other(
-    tmp_path: Path, frames: Path, calm: list[dict[str, Any]]
-) -> None:
+def test_two_pipelines_do_not_disturb_each_other(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     """One is killed and started again and again; each start clears dead runs; the other one's is not dead."""
     steady = Pipeline(make_config(tmp_path / "steady", frames, detect={"count": 1, "options": {"nap_ms": 12}}))
     steady.reaches(1)

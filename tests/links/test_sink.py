@@ -13,8 +13,8 @@ from harness import until
 from zpipe import messages, wire
 from zpipe.errors import ResultsError, ZpipeError
 from zpipe.messages import parse
-from zpipe.rules import history
 from zpipe.results import publisher
+from zpipe.rules import history
 from zpipe.transport import endpoints
 
 

@@ -1,113 +1,21 @@
 """zpipe's own subscriber against a real sink: every result once and in order, whatever happens on the way."""
 
 import gc
-import threading
 import time
-from typing import Any
 
-import msgspec
 import pytest
-from fake_broker import RUN, FakeBroker, RunningSink, essence_of, frames_of
+from fake_broker import frames_of
 from harness import free_port, until
+from reading import YARD, end, publish
 
 import zpipe
-from zpipe import wire
 from zpipe.client import subscription as client
 from zpipe.client.subscription import Subscription
 from zpipe.errors import NotRunning, ZpipeError
 from zpipe.messages import Eos, Result
-from zpipe.rules import history
 from zpipe.results import publisher
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "QUIET_MS", 50)
-    monkeypatch.setattr(client, "FIRST_REPLY_MS", 50)
-    monkeypatch.setattr(client, "LAST_REPLY_MS", 200)
-
-
-class Reader:
-    """Reads a subscription on a thread; `seen` is what came, `fetched` how often the history was asked for lines."""
-
-    def __init__(self, subscription: Subscription) -> None:
-        self.subscription = subscription
-        self.seen: list[tuple[str, str, int]] = []
-        self.lines: list[bytes] = []
-        self.fetched = 0
-        self.most_ready = 0
-        self.error: BaseException | None = None
-        self.may_read = threading.Event()
-        self.may_read.set()
-        fetch = subscription._fetch
-
-        def counted(stream: str) -> None:
-            self.fetched += 1
-            fetch(stream)
-
-        subscription._fetch = counted
-        self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        try:
-            while not self._leaving.is_set():
-                self.may_read.wait()
-                line, _ = self.subscription.next_line()
-                self.most_ready = max(self.most_ready, len(self.subscription._ready))
-                self.lines.append(line)
-                self.seen.append(essence_of(line))
-        except StopIteration:
-            pass
-        except BaseException as error:
-            self.error = error
-
-    def wait_for(self, count: int) -> None:
-        until(lambda: len(self.seen) >= count or self.error, 20, f"{count} messages, seen {len(self.seen)}")
-        assert self.error is None
-
-    def ended(self) -> list[tuple[str, str, int]]:
-        """What came until its end."""
-        self._thread.join(20)
-        assert not self._thread.is_alive(), f"it does not end; seen {self.seen[-3:]}"
-        assert self.error is None
-        return self.seen
-
-    def leave(self) -> None:
-        """Give up, as a program that is killed."""
-        self._leaving.set()
-        self.may_read.set()
-        self._thread.join(0.5)
-
-
-@pytest.fixture
-def read():
-    """Subscribes and reads on a thread."""
-    readers: list[Reader] = []
-
-    def read(endpoint: str, stream: str | None = None, first: int | None = 1, **options: Any) -> Reader:
-        subscription = Subscription(endpoint, stream, first, ends=True, timeout_s=30, **options)
-        readers.append(Reader(subscription))
-        return readers[-1]
-
-    yield read
-    for reader in readers:
-        reader.leave()
-
-
-def publish(broker: FakeBroker, sink: RunningSink, *numbers: int, stream: int = 0, pad: str = "") -> None:
-    """Give the sink these frames and wait until they are published."""
-    sink.frames(*((stream, seq) for seq in numbers), pad=pad)
-    until(lambda: broker.listen() or wire.PublishedUpTo(sink.worker, stream, numbers[-1]) in broker.heard, 20)
-
-
-def end(sink: RunningSink, *counts: int) -> None:
-    for stream, count in enumerate(counts):
-        sink.close_stream(stream, count)
-
-
-YARD = [*frames_of("yard", 1, 30), ("eos", "yard", 31)]
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 # ---- joining -----------------------------------------------------------------------------------------------
@@ -260,7 +168,11 @@ def test_a_history_that_does_not_answer_for_a_while(broker, start_sink, read, mo
     publish(broker, sink, *range(1, 11))
     unheard: list[int] = []
     answer = sink.sink.out.answer
-    sink.do(lambda: setattr(sink.sink.out, "answer", lambda *_: unheard.append(len(sink.sink.out.requests.recv_multipart()))))
+    sink.do(
+        lambda: setattr(
+            sink.sink.out, "answer", lambda *_: unheard.append(len(sink.sink.out.requests.recv_multipart()))
+        )
+    )
     reader = read(sink.publish)
     publish(broker, sink, *range(11, 21))
     until(lambda: len(unheard) > client.MOST_QUESTIONS, what="more questions than may wait")
@@ -363,77 +275,6 @@ def test_another_run_on_the_same_endpoint_begins_anew(broker, start_sink, read, 
     publish(broker, second, *range(16, 31))
     end(second, 30)
     assert reader.ended() == YARD[:20] + YARD
-
-
-# ---- what is not a result ----------------------------------------------------------------------------------
-
-
-def result(**changes: Any) -> bytes:
-    fields: dict[str, Any] = {"run": RUN, "stream": "yard", "seq": 12, "name": "forged", "timestamp": 1}
-    return msgspec.json.encode(Result(**{**fields, **changes}))
-
-
-GARBAGE = [
-    [b"results/yard"],
-    [b"results/yard", b""],
-    [b"results/yard", b"not JSON"],
-    [b"results/yard", b'{"type":"frame"}'],
-    [b"results/yard", b'{"type":"frame","stream":"\xff"}'],
-    [b"results/yard", b'{"x":' + b"[" * 100_000],
-    [b"results/yard", result(stream="other")],
-    [b"results/yard", result(seq=-1)],
-    [b"results/yard", result(seq=5)],
-    [b"results/yard", result(seq=1000)],
-    [b"results/yard", result(run="nobody's")],
-    [b"results/yard", result(), b"and more"],
-    [b"results/", b"\xff" * 1000],
-    [b"results/yard", msgspec.json.encode(Eos(run="other", stream="yard", seq=11, ok=0, failed=0, dropped=0))],
-]
-
-
-def test_garbage_on_the_topic_changes_nothing(broker, start_sink, read) -> None:
-    sink = start_sink()
-    reader = read(sink.publish)
-    publish(broker, sink, *range(1, 11))
-    reader.wait_for(10)
-    sink.wait_for_subscribers(1)
-    for parts in GARBAGE:
-        sink.do(lambda parts=parts: sink.sink.out.live.send_multipart(parts))
-    publish(broker, sink, *range(11, 31))
-    end(sink, 30)
-    assert reader.ended() == YARD
-    assert not any(b"forged" in line for line in reader.lines)
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        b"",
-        b"\xc1",
-        b"\x93\xa1\xff\x90\x90",
-        b"\x94" + b"\x91" * 100_000,
-        msgspec.msgpack.encode(history.Reply(RUN, [history.StreamState("yard", 9, False)], [b"no", b"\xff", b"{}"])),
-        msgspec.msgpack.encode(history.Reply(RUN, [], [])),
-    ],
-)
-def test_a_history_that_answers_nonsense_changes_nothing(broker, start_sink, read, reply) -> None:
-    sink = start_sink()
-    reader = read(sink.publish)
-    publish(broker, sink, *range(1, 11))
-    reader.wait_for(10)
-    answer, sent = sink.sink.out.answer, []
-
-    def nonsense(*_: object) -> None:
-        parts = sink.sink.out.requests.recv_multipart()
-        sink.sink.out.requests.send_multipart([*parts[:-1], reply])
-        sent.append(1)
-
-    sink.do(lambda: setattr(sink.sink.out, "answer", nonsense))
-    until(lambda: len(sent) > 2)
-    sink.do(lambda: setattr(sink.sink.out, "answer", answer))
-    publish(broker, sink, *range(11, 31))
-    end(sink, 30)
-    assert reader.ended() == YARD
 
 
 # ---- leaving -----------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import pytest
 
 from zpipe.engines import machine
 from zpipe.engines.machine import cpu_seconds
-from zpipe.rules import balance
 from zpipe.rules.balance import FIRST_FRAMES, Balance, counts_for, first_counts, threads
 
 

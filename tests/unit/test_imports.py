@@ -27,8 +27,8 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS.values()) for room in rooms
 WORDS, DOORS = 0, len(ROWS) - 1
 
 OUTSIDE = {
-    "zmq": "transport.link transport.control transport.endpoints results.publisher stages.sink run.broker launch worker "
-    "client.subscription",
+    "zmq": "transport.link transport.control transport.endpoints results.publisher stages.sink run.broker launch "
+    "worker client.subscription",
     "mmap": "transport.board transport.store",
     "fcntl": "transport.run_folder results.file models.cache",
     "subprocess": "engines.local client.run bench.processes",

@@ -145,7 +145,9 @@ def test_close_kills_and_reaps_all() -> None:
 
 # ---- nobody outlives its parent ------------------------------------------------------------------------------
 
-CHILD = "import os, time; from zpipe.engines.local import die_with_parent; die_with_parent({}); print('here', flush=True); "
+CHILD = (
+    "import os, time; from zpipe.engines.local import die_with_parent; die_with_parent({}); print('here', flush=True); "
+)
 
 
 def test_a_worker_dies_with_its_parent() -> None:

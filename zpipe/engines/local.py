@@ -15,7 +15,6 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from zpipe.errors import ModelError
 
@@ -27,10 +26,6 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 
 ZPIPE = (sys.executable, str(Path(__file__).resolve().parent.parent))
 """The command that runs this very package (`__main__.py`), whatever the current folder has."""
-
-OWN_GROUP: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
-"""A group in our session rather than a session, where Python can: when we die, the kernel sends SIGHUP to members of
-such groups that are stopped. So one that was stopped before it came to `die_with_parent` ends too."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -47,7 +42,9 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            **OWN_GROUP,
+            # A group in our session rather than a session: when we die, the kernel sends SIGHUP to members of such
+            # groups that are stopped. So one that was stopped before it came to `die_with_parent` ends too.
+            process_group=0,
             env={**ONE_THREAD, **os.environ},
         )
         assert self._popen.stdout is not None

@@ -99,7 +99,7 @@ def _over_white(picture: Pixels, is_premultiplied: bool) -> Pixels:
     alpha = picture[:, :, 3:].astype(np.uint16)
     if int(alpha.min()) == 255:
         return np.ascontiguousarray(picture[:, :, :3])
-    weighted = picture[:, :, :3] * (np.uint16(255) if is_premultiplied else alpha)
+    weighted: NDArray[np.uint16] = picture[:, :, :3] * (np.uint16(255) if is_premultiplied else alpha)
     # Premultiplied data may contradict its alpha; cut to what alpha allows, the sum below fits 16 bits.
     weighted = np.minimum(weighted, 255 * alpha)
     return ((weighted + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)

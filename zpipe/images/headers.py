@@ -1,8 +1,10 @@
 """What an encoded image says about itself before anything is decoded: format, size, orientation.
 
-Own parsers, because the pixel limit must hold *before* a decoder allocates. Pillow's `Image.open` would
-answer the same, at 35 ms more start-up per worker, 7 MB of wheel and a second opinion on what counts as an
-image; the fields that matter fit on this page. Nothing here decodes, or allocates more than the input.
+Own parsers, because the pixel limit must hold *before* a decoder allocates. Nothing here decodes, or allocates more
+than the input. Pillow 13.0 was tried for all but JPEG: `Image.open` in place of them saves 67 lines, less the walk
+over a PNG's chunks, which must stay. It takes 170 to 1,080 µs for a 1080p file where this takes 2 to 90, and 50 ms
+to import; it reserves 2 GB for a WebP of 16,000×16,000, and decodes a PNG that has no EXIF when asked for it. Of 34
+foreign files it reads 8 otherwise: three PNGs that are cut off pass.
 
 Every parser maps bytes to a `Header` or raises `FrameError`, whatever the bytes are.
 """
