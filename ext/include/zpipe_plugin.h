@@ -33,7 +33,7 @@ extern "C" {
 
 /* 8-bit BGR, pixels of a row side by side: blue of pixel (x, y) is pixels[y * row_bytes + 3 * x]. Read only. */
 typedef struct zpipe_image {
-    const uint8_t *pixels;
+    const uint8_t* pixels;
     int32_t width;
     int32_t height;
     int64_t row_bytes; /* at least 3 * width */
@@ -64,33 +64,32 @@ typedef struct zpipe_error {
 typedef struct zpipe_settings {
     uint32_t size_bytes;     /* of this struct; later versions may add fields at its end */
     int32_t threads;         /* how many the library may compute with */
-    const char *stage;       /* "detect" or "classify" */
-    const char *device;      /* the key `device`, by default "CPU" */
-    const char *config_path; /* the key `options.config`, relative to the pipeline's config file, or "" */
-    const char *options;     /* the whole of `options` as JSON, "{}" if there are none */
+    const char* stage;       /* "detect" or "classify" */
+    const char* device;      /* the key `device`, by default "CPU" */
+    const char* config_path; /* the key `options.config`, relative to the pipeline's config file, or "" */
+    const char* options;     /* the whole of `options` as JSON, "{}" if there are none */
 } zpipe_settings;
 
 typedef struct zpipe_plugin {
     uint32_t abi;     /* ZPIPE_PLUGIN_ABI; stays the first field in all versions */
-    const char *name; /* for messages, for example "plates 2.1" */
+    const char* name; /* for messages, for example "plates 2.1" */
 
     /* The model, anything but NULL; NULL with error->text if that fails. */
-    void *(*open)(const zpipe_settings *settings, zpipe_error *error);
+    void* (*open)(const zpipe_settings* settings, zpipe_error* error);
 
     /* The name of a class; NULL from the first id on that has none. May be NULL itself: the classes have no names. */
-    const char *(*label)(void *model, int32_t label_id);
+    const char* (*label)(void* model, int32_t label_id);
 
     /* Writes at most `room` detections and returns their number, or -1 with error->text: the picture fails. NULL in a
      * library that only classifies. */
-    int32_t (*detect)(void *model, const zpipe_image *image, zpipe_detection *found, int32_t room,
-                      zpipe_error *error);
+    int32_t (*detect)(void* model, const zpipe_image* image, zpipe_detection* found, int32_t room, zpipe_error* error);
 
     /* Writes `per_box` classes for each of `count` boxes, best first, box after box; returns 0, or -1 with error->text:
      * the picture fails. NULL in a library that only detects. */
-    int32_t (*classify)(void *model, const zpipe_image *image, const zpipe_box *boxes, int32_t count,
-                        zpipe_class *classes, int32_t per_box, zpipe_error *error);
+    int32_t (*classify)(void* model, const zpipe_image* image, const zpipe_box* boxes, int32_t count,
+                        zpipe_class* classes, int32_t per_box, zpipe_error* error);
 
-    void (*close)(void *model);
+    void (*close)(void* model);
 } zpipe_plugin;
 
 #if defined(_WIN32)
@@ -100,7 +99,7 @@ typedef struct zpipe_plugin {
 #endif
 
 /* The one symbol that is looked for. The table stays valid as long as the library is loaded. */
-ZPIPE_PLUGIN_EXPORT const zpipe_plugin *zpipe_plugin_entry(void);
+ZPIPE_PLUGIN_EXPORT const zpipe_plugin* zpipe_plugin_entry(void);
 
 #ifdef __cplusplus
 }

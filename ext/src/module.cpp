@@ -265,8 +265,7 @@ void add_classifiers(py::module_& m) {
         .def(py::init(&make_classifier), py::arg("model"), py::kw_only(), py::arg("output") = "auto",
              py::arg("size") = py::none(), py::arg("color") = "auto", py::arg("mean") = py::none(),
              py::arg("scale") = py::none(), py::arg("resize") = "stretch", py::arg("margin") = 0.0f,
-             py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 0,
-             py::arg("head") = "")
+             py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 0, py::arg("head") = "")
         .def("classify", &classify, py::arg("image"), py::arg("boxes"))
         .def_property_readonly("classes", &Classifier::classes)
         .def_property_readonly("labels", &Classifier::labels)

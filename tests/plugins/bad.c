@@ -4,9 +4,9 @@
 #include <zpipe_plugin.h>
 
 static int model;
-static const char *const names[] = {"cat", "dog"};
+static const char* const names[] = {"cat", "dog"};
 
-static void *open_model(const zpipe_settings *settings, zpipe_error *error) {
+static void* open_model(const zpipe_settings* settings, zpipe_error* error) {
     (void)settings;
 #if defined(BAD_OPEN)
     strcpy(error->text, "no licence for ");
@@ -22,7 +22,7 @@ static void *open_model(const zpipe_settings *settings, zpipe_error *error) {
     return &model;
 }
 
-static const char *label(void *self, int32_t id) {
+static const char* label(void* self, int32_t id) {
     (void)self;
 #if defined(BAD_LABELS_ENDLESS)
     return names[id & 1];
@@ -31,7 +31,7 @@ static const char *label(void *self, int32_t id) {
 #endif
 }
 
-static int32_t detect(void *self, const zpipe_image *image, zpipe_detection *found, int32_t room, zpipe_error *error) {
+static int32_t detect(void* self, const zpipe_image* image, zpipe_detection* found, int32_t room, zpipe_error* error) {
     (void)self, (void)image, (void)room;
     found[0] = (zpipe_detection){{1, 2, 3, 4}, 0.9f, 1};
 #if defined(BAD_FRAME)
@@ -56,7 +56,7 @@ static int32_t detect(void *self, const zpipe_image *image, zpipe_detection *fou
 #elif defined(BAD_OUTSIDE)
     found[0].box.x = 1e9f;
 #elif defined(BAD_CRASH)
-    *(volatile int *)0 = 1;
+    *(volatile int*)0 = 1;
 #elif defined(BAD_ENDLESS)
     for (volatile int i = 0;; ++i) {
     }
@@ -68,8 +68,8 @@ static int32_t detect(void *self, const zpipe_image *image, zpipe_detection *fou
     return 1;
 }
 
-static int32_t classify(void *self, const zpipe_image *image, const zpipe_box *boxes, int32_t count,
-                        zpipe_class *classes, int32_t per_box, zpipe_error *error) {
+static int32_t classify(void* self, const zpipe_image* image, const zpipe_box* boxes, int32_t count,
+                        zpipe_class* classes, int32_t per_box, zpipe_error* error) {
     (void)self, (void)image, (void)boxes, (void)count, (void)per_box, (void)error;
     classes[0] = (zpipe_class){0, 0.5f};
 #if defined(BAD_CLASSIFY)
@@ -81,7 +81,9 @@ static int32_t classify(void *self, const zpipe_image *image, const zpipe_box *b
     return 0;
 }
 
-static void close_model(void *self) { (void)self; }
+static void close_model(void* self) {
+    (void)self;
+}
 
 static const zpipe_plugin table = {
 #if defined(BAD_VERSION)
@@ -104,10 +106,16 @@ static const zpipe_plugin table = {
     classify, close_model};
 
 #if defined(BAD_NO_ENTRY)
-ZPIPE_PLUGIN_EXPORT const zpipe_plugin *another_entry(void);
-const zpipe_plugin *another_entry(void) { return &table; }
+ZPIPE_PLUGIN_EXPORT const zpipe_plugin* another_entry(void);
+const zpipe_plugin* another_entry(void) {
+    return &table;
+}
 #elif defined(BAD_ENTRY)
-const zpipe_plugin *zpipe_plugin_entry(void) { return 0; }
+const zpipe_plugin* zpipe_plugin_entry(void) {
+    return 0;
+}
 #else
-const zpipe_plugin *zpipe_plugin_entry(void) { return &table; }
+const zpipe_plugin* zpipe_plugin_entry(void) {
+    return &table;
+}
 #endif
