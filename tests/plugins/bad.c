@@ -85,30 +85,53 @@ static void close_model(void* self) {
     (void)self;
 }
 
-static const zpipe_plugin table = {
+static const char* const no_names[] = {0};
+
+static const char* const* names_of(const char* stage) {
+    return strcmp(stage, "detect") == 0 ? no_names : 0;
+}
+
+static const void* extension(const char* id) {
+    static const zpipe_known_options known = {
+#if !defined(BAD_EXTENSION)
+        names_of
+#endif
+    };
+    return strcmp(id, ZPIPE_EXTENSION_OPTIONS) == 0 ? &known : 0;
+}
+
+static const struct {
+    zpipe_plugin known;
+    void (*from_a_later_version)(void);
+} table = {{
+    .abi = ZPIPE_PLUGIN_ABI,
+    .name = "bad",
+    .open = open_model,
+    .label = label,
+    .detect = detect,
+    .classify = classify,
+    .close = close_model,
+    .size_bytes = sizeof table,
+    .extension = extension,
 #if defined(BAD_VERSION)
-    99,
-#else
-    ZPIPE_PLUGIN_ABI,
+    .abi = 99,
+#elif defined(BAD_VERSION_NONE)
+    .abi = 0,
+#elif defined(BAD_SIZE)
+    .size_bytes = 12,
+#elif defined(BAD_SIZE_NONE)
+    .size_bytes = 0,
+#elif defined(BAD_NO_OPEN)
+    .open = 0,
+#elif defined(BAD_NO_DETECT)
+    .detect = 0,
 #endif
-    "bad",
-#if defined(BAD_NO_OPEN)
-    0,
-#else
-    open_model,
-#endif
-    label,
-#if defined(BAD_NO_DETECT)
-    0,
-#else
-    detect,
-#endif
-    classify, close_model};
+}};
 
 #if defined(BAD_NO_ENTRY)
 ZPIPE_PLUGIN_EXPORT const zpipe_plugin* another_entry(void);
 const zpipe_plugin* another_entry(void) {
-    return &table;
+    return &table.known;
 }
 #elif defined(BAD_ENTRY)
 const zpipe_plugin* zpipe_plugin_entry(void) {
@@ -116,6 +139,6 @@ const zpipe_plugin* zpipe_plugin_entry(void) {
 }
 #else
 const zpipe_plugin* zpipe_plugin_entry(void) {
-    return &table;
+    return &table.known;
 }
 #endif

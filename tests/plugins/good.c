@@ -30,7 +30,15 @@ static void close_model(void* self) {
     (void)self;
 }
 
-static const zpipe_plugin table = {ZPIPE_PLUGIN_ABI, "good", open_model, 0, detect, classify, close_model};
+static const zpipe_plugin table = {
+    .abi = ZPIPE_PLUGIN_ABI,
+    .name = "good",
+    .open = open_model,
+    .detect = detect,
+    .classify = classify,
+    .close = close_model,
+    .size_bytes = sizeof(zpipe_plugin),
+};
 
 const zpipe_plugin* zpipe_plugin_entry(void) {
     return &table;

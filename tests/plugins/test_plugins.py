@@ -133,7 +133,9 @@ def test_ten_thousand_frames_do_not_leak(example: str) -> None:
 @pytest.mark.parametrize(
     ("define", "said"),
     [
-        ("BAD_VERSION", "built for version 99 of the plugin ABI, this zpipe has version 1; build it anew"),
+        ("BAD_VERSION", "built for version 99 of the plugin ABI, this zpipe has versions 1 to 2; build it anew"),
+        ("BAD_VERSION_NONE", "built for version 0 of the plugin ABI"),
+        ("BAD_SIZE", "`size_bytes` of its table is 12, less than any version has"),
         ("BAD_NO_ENTRY", "is no zpipe plugin, it does not export `zpipe_plugin_entry`"),
         ("BAD_ENTRY", "`zpipe_plugin_entry` returned NULL"),
         ("BAD_NO_OPEN", "has no function `open`"),
