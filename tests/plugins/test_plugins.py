@@ -12,8 +12,9 @@ from built import CC, Direct, compiled, example_library, needs_compilers, scene
 from harness import make_config, run
 
 from zpipe.config.keys import ClassifyConfig, DetectConfig
+from zpipe.config.kinds import is_plugin
 from zpipe.errors import FrameError, ModelError
-from zpipe.models.opening import is_plugin, open_classifier, open_detector
+from zpipe.models.opening import open_classifier, open_detector
 
 pytestmark = needs_compilers
 
