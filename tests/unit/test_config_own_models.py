@@ -1,5 +1,6 @@
 """Keys that a shared library or a Python class would ignore are refused: where, which, and that none is forgotten."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +86,18 @@ class Watched:
 
 
 @pytest.mark.parametrize("stage", ["detect", "classify"])
-def test_the_rule_names_what_only_model_files_read(tmp_path: Path, stage: str) -> None:
+def test_the_rule_names_what_only_model_files_read(tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """So a new key that the core is given cannot be forgotten there."""
-    (tmp_path / "own_models_watched.py").write_text("class Mine:\n    detect = classify = lambda self, *of: []\n")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    returned = {"detect": "[]", "classify": "[[(0, 0.5)]]"}[stage]
+    text = f"class Mine:\n    def {stage}(self, *of):\n        return {returned}\n"
+    (tmp_path / f"watched_{stage}.py").write_text(text)
     kind, open_model = (DetectConfig, open_detector) if stage == "detect" else (ClassifyConfig, open_classifier)
+    arguments = [np.ones((1, 4), np.float32)] if stage == "classify" else []
     read = []
-    for model in (DEMO / f"{'detector' if stage == 'detect' else 'classifier'}.onnx", "own_models_watched:Mine"):
+    for model in (DEMO / f"{'detector' if stage == 'detect' else 'classifier'}.onnx", f"watched_{stage}:Mine"):
         watched = Watched(kind(model=str(model)))
         opened: Any = open_model(watched, 1, folder=str(tmp_path))  # type: ignore[arg-type]
-        getattr(opened, stage)(
-            *[np.zeros((40, 40, 3), np.uint8), np.zeros((1, 4), np.float32)][: 1 + (stage != "detect")]
-        )
+        getattr(opened, stage)(np.zeros((40, 40, 3), np.uint8), *arguments)
         read.append(watched.read)
     assert read[0] - read[1] == {key for key in (*OF_MODEL_FILES, "device") if hasattr(kind, key)}

@@ -20,8 +20,8 @@ Values = dict[str, Any]
 Report = Callable[[KeyPath, str], None]
 
 OF_MODEL_FILES = {
-    "runtime", "precision", "color", "mean", "scale", "size", "format", "iou", "class_agnostic", "tiles", "tile_overlap",
-    "output", "head", "normalize", "resize", "margin", "batch",
+    "runtime", "precision", "color", "mean", "scale", "size", "format", "iou", "class_agnostic", "tiles",
+    "tile_overlap", "output", "head", "normalize", "resize", "margin", "batch",
 }  # fmt: skip
 """Keys that say how zpipe reads a model file, runs it, and prepares its pixels. A shared library gets the picture, and
 `device`, and does all this by itself; so does a Python class, which gets no `device` either."""
