@@ -35,7 +35,8 @@
 extern "C" {
 #endif
 
-/* Version 1 had no sizes and no extensions. Another version comes only if growth as above does not suffice. */
+/* Version 1 had no size of the table and no extensions. Another version comes only if growth as above does not suffice.
+ */
 #define ZPIPE_PLUGIN_ABI 2u
 
 /* 8-bit BGR, pixels of a row side by side: blue of pixel (x, y) is pixels[y * row_bytes + 3 * x]. Read only. */
