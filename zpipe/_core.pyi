@@ -5,17 +5,21 @@ x, y, w, h in image pixels.
 """
 
 from collections.abc import Sequence
-from typing import Protocol, TypedDict
+from typing import NoReturn, Protocol, TypedDict, type_check_only
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Triple = tuple[float, float, float]
+_Triple = tuple[float, float, float]
+
+FORMATS: tuple[str, ...]
+"""What `format` may say beside "auto"."""
 
 class CoreError(RuntimeError):
     status: str
     """The names in ext/src/status.cpp."""
 
+@type_check_only
 class Port(TypedDict):
     name: str
     type: str
@@ -24,6 +28,7 @@ class Port(TypedDict):
     tail: list[str]
     activation: str
 
+@type_check_only
 class Info(TypedDict):
     file: str
     runtime: str
@@ -33,6 +38,7 @@ class Info(TypedDict):
     inputs: list[Port]
     outputs: list[Port]
 
+@type_check_only
 class Runner(Protocol):
     """What runs a model outside the core."""
 
@@ -42,8 +48,15 @@ class Runner(Protocol):
     def run(self, arrays: list[NDArray[np.float32]]) -> Sequence[NDArray[np.float32]]:
         """The outputs."""
 
-class Model:
+@type_check_only
+class _Metaclass(type):
+    """pybind11's."""
+
+class Model(metaclass=_Metaclass):
     """A file that was read; a Detector or Classifier takes it over."""
+
+    def __init__(self, *args: NoReturn, **kwargs: NoReturn) -> None:
+        """TypeError: `read_openvino` and `python_model` make it."""
 
     @property
     def info(self) -> Info:
@@ -58,7 +71,7 @@ def openvino_output_shapes(file: str, input_shapes: list[list[int]]) -> list[lis
 def python_model(runner: Runner, info: Info) -> Model:
     """A model that Python runs."""
 
-class Detector:
+class Detector(metaclass=_Metaclass):
     def __init__(
         self,
         model: Model,
@@ -66,8 +79,8 @@ class Detector:
         format: str = ...,  # noqa: A002
         size: tuple[int, int] | None = ...,
         color: str = ...,
-        mean: Triple | None = ...,
-        scale: Triple | None = ...,
+        mean: _Triple | None = ...,
+        scale: _Triple | None = ...,
         iou: float = ...,
         max_objects: int = ...,
         class_agnostic: bool = ...,
@@ -89,7 +102,7 @@ class Detector:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]: ...
     def describe(self) -> dict[str, object]: ...
 
-class Classifier:
+class Classifier(metaclass=_Metaclass):
     def __init__(
         self,
         model: Model,
@@ -97,8 +110,8 @@ class Classifier:
         output: str = ...,
         size: tuple[int, int] | None = ...,
         color: str = ...,
-        mean: Triple | None = ...,
-        scale: Triple | None = ...,
+        mean: _Triple | None = ...,
+        scale: _Triple | None = ...,
         resize: str = ...,
         margin: float = ...,
         top_k: int = ...,
@@ -123,6 +136,7 @@ def open_plugin_detector(
     device: str = ...,
     config_path: str = ...,
     options: str = ...,
+    values: dict[str, str | float | bool] = ...,
     threads: int = ...,
     max_objects: int = ...,
 ) -> Detector: ...
@@ -132,6 +146,7 @@ def open_plugin_classifier(
     device: str = ...,
     config_path: str = ...,
     options: str = ...,
+    values: dict[str, str | float | bool] = ...,
     threads: int = ...,
     top_k: int = ...,
     threshold: float = ...,
@@ -143,8 +158,8 @@ def preprocess(
     height: int,
     color: str = ...,
     fit: str = ...,
-    mean: Triple | None = ...,
-    scale: Triple | None = ...,
+    mean: _Triple | None = ...,
+    scale: _Triple | None = ...,
     layout: str = ...,
     region: tuple[int, int, int, int] | None = ...,
 ) -> tuple[NDArray[np.float32], tuple[float, float, float, float, float, float]]:

@@ -3,14 +3,24 @@
 //     ZPIPE_PLUGIN("mine 1.0", MyDetector, MyClassifier)      // `void` for the one that there is not
 //
 // in one source file of the library. Exceptions become error texts: one in open stops the run, one in detect or
-// classify makes that picture a failed result.
+// classify makes that picture a failed result. Options of the config are read in open:
+//
+//     level = option(settings, "level", 200);      // a number, a bool or a text, as what stands for a missing one
+//
+// and a class that names those which it reads has all others refused:
+//
+//     static constexpr const char* known_options[] = {"level", nullptr};
 #ifndef ZPIPE_PLUGIN_HPP
 #define ZPIPE_PLUGIN_HPP
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <exception>
+#include <limits>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -19,11 +29,58 @@
 
 namespace zpipe_plugin_cpp {
 
+// The option of that name ("sizes.0" in a list); nullptr if it is not in the config.
+inline const zpipe_option* find_option(const zpipe_settings& settings, const std::string& name) {
+    if (settings.size_bytes < offsetof(zpipe_settings, option_count) + sizeof settings.option_count) {
+        return nullptr;
+    }
+    const zpipe_option* end = settings.option_list + settings.option_count;
+    const auto same = [&](const zpipe_option& option) { return name == option.name; };
+    const zpipe_option* found = std::find_if(settings.option_list, end, same);
+    return found == end ? nullptr : found;
+}
+
+// The option's value, or `otherwise` where it is not in the config. Throws if it is of another kind.
+template <typename Value>
+std::enable_if_t<std::is_arithmetic_v<Value>, Value> option(const zpipe_settings& settings, const std::string& name,
+                                                            Value otherwise) {
+    const zpipe_option* found = find_option(settings, name);
+    if (!found) {
+        return otherwise;
+    }
+    constexpr bool wants_bool = std::is_same_v<Value, bool>;
+    if (found->kind != (wants_bool ? ZPIPE_OPTION_BOOL : ZPIPE_OPTION_NUMBER)) {
+        const char* wanted = wants_bool ? "true or false" : "a number";
+        throw std::runtime_error("options." + name + ": expected " + wanted + ", got " + found->text);
+    }
+    if constexpr (std::is_integral_v<Value> && !wants_bool) {
+        // 2 to the number of bits is a double itself, unlike the highest Value, and so is its negative.
+        constexpr double limit = 2.0 * static_cast<double>(std::numeric_limits<Value>::max() / 2 + 1);
+        constexpr double least = std::is_signed_v<Value> ? -limit : 0;
+        if (found->number != std::floor(found->number) || found->number < least || found->number >= limit) {
+            throw std::runtime_error("options." + name + ": expected a whole number, got " + found->text);
+        }
+    }
+    return static_cast<Value>(found->number);
+}
+
+// A value of any kind as text.
+inline std::string option(const zpipe_settings& settings, const std::string& name, const std::string& otherwise) {
+    const zpipe_option* found = find_option(settings, name);
+    return found ? found->text : otherwise;
+}
+
 class Stage {
   public:
     virtual ~Stage() = default;
     virtual void open(const zpipe_settings& settings) { (void)settings; } // throws if it cannot
     virtual std::vector<std::string> labels() const { return {}; }        // asked for once, after open
+
+  protected:
+    template <typename Value>
+    static auto option(const zpipe_settings& settings, const std::string& name, Value otherwise) {
+        return zpipe_plugin_cpp::option(settings, name, otherwise);
+    }
 };
 
 class Detector : public virtual Stage {
@@ -127,6 +184,20 @@ inline void close(void* self) {
     delete static_cast<Model*>(self);
 }
 
+template <typename Mine, typename = void> struct OptionsOf {
+    static constexpr const char* const* names = nullptr;
+};
+template <typename Mine> struct OptionsOf<Mine, std::void_t<decltype(Mine::known_options)>> {
+    static constexpr const char* const* names = Mine::known_options;
+};
+
+template <typename MyDetector, typename MyClassifier> const void* extension(const char* id) {
+    static const zpipe_known_options known{[](const char* stage) {
+        return std::strcmp(stage, "detect") == 0 ? OptionsOf<MyDetector>::names : OptionsOf<MyClassifier>::names;
+    }};
+    return std::strcmp(id, ZPIPE_EXTENSION_OPTIONS) == 0 ? &known : nullptr;
+}
+
 template <typename MyDetector, typename MyClassifier> const zpipe_plugin* entry(const char* name) {
     static const zpipe_plugin table{ZPIPE_PLUGIN_ABI,
                                     name,
@@ -134,7 +205,9 @@ template <typename MyDetector, typename MyClassifier> const zpipe_plugin* entry(
                                     &label,
                                     std::is_void_v<MyDetector> ? nullptr : &detect,
                                     std::is_void_v<MyClassifier> ? nullptr : &classify,
-                                    &close};
+                                    &close,
+                                    sizeof(zpipe_plugin),
+                                    &extension<MyDetector, MyClassifier>};
     return &table;
 }
 

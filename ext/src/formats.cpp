@@ -1,5 +1,7 @@
 #include "formats.hpp"
 
+#include <algorithm>
+
 #include "formats/registry.hpp"
 #include "status.hpp"
 
@@ -84,6 +86,16 @@ Recognised find_by_outputs(const ModelInfo& info, const ImageInput& input) {
 }
 
 } // namespace
+
+std::vector<std::string> format_names() {
+    std::vector<std::string> names;
+    for (const Format* format : all_formats) {
+        if (std::find(names.begin(), names.end(), format->name) == names.end()) {
+            names.emplace_back(format->name);
+        }
+    }
+    return names;
+}
 
 Recognised find_format(const std::string& name, const ModelInfo& info, const ImageInput& input) {
     if (info.outputs.empty()) {

@@ -51,6 +51,9 @@ struct Recognised {
     std::string why;
 };
 
+// What `format` in the config may say beside "auto".
+std::vector<std::string> format_names();
+
 // By name, or by the model's outputs for "auto".
 Recognised find_format(const std::string& name, const ModelInfo& info, const ImageInput& input);
 

@@ -8,6 +8,7 @@
 
 #include "classifier.hpp"
 #include "detector.hpp"
+#include "formats.hpp"
 #include "model.hpp"
 #include "module_arrays.hpp"
 #include "module_callback.hpp"
@@ -252,12 +253,14 @@ void add_detectors(py::module_& m) {
     m.def(
         "open_plugin_detector",
         [](const std::string& file, const std::string& device, const std::string& config_path,
-           const std::string& options, int threads, size_t max_objects) {
-            return open_plugin_detector({file, device, config_path, options, threads}, max_objects);
+           const std::string& options, const py::dict& values, int threads, size_t max_objects) {
+            const PluginOptions all{file, device, config_path, options, as_values(values), threads};
+            const py::gil_scoped_release unlocked;
+            return open_plugin_detector(all, max_objects);
         },
         py::arg("file"), py::kw_only(), py::arg("device") = "CPU", py::arg("config_path") = "",
-        py::arg("options") = "{}", py::arg("threads") = 1, py::arg("max_objects") = 300,
-        py::call_guard<py::gil_scoped_release>());
+        py::arg("options") = "{}", py::arg("values") = py::dict(), py::arg("threads") = 1,
+        py::arg("max_objects") = 300);
 }
 
 void add_classifiers(py::module_& m) {
@@ -265,8 +268,7 @@ void add_classifiers(py::module_& m) {
         .def(py::init(&make_classifier), py::arg("model"), py::kw_only(), py::arg("output") = "auto",
              py::arg("size") = py::none(), py::arg("color") = "auto", py::arg("mean") = py::none(),
              py::arg("scale") = py::none(), py::arg("resize") = "stretch", py::arg("margin") = 0.0f,
-             py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 0,
-             py::arg("head") = "")
+             py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 0, py::arg("head") = "")
         .def("classify", &classify, py::arg("image"), py::arg("boxes"))
         .def_property_readonly("classes", &Classifier::classes)
         .def_property_readonly("labels", &Classifier::labels)
@@ -274,15 +276,18 @@ void add_classifiers(py::module_& m) {
     m.def(
         "open_plugin_classifier",
         [](const std::string& file, const std::string& device, const std::string& config_path,
-           const std::string& options, int threads, int top_k, float threshold) {
-            return open_plugin_classifier({file, device, config_path, options, threads}, top_k, threshold);
+           const std::string& options, const py::dict& values, int threads, int top_k, float threshold) {
+            const PluginOptions all{file, device, config_path, options, as_values(values), threads};
+            const py::gil_scoped_release unlocked;
+            return open_plugin_classifier(all, top_k, threshold);
         },
         py::arg("file"), py::kw_only(), py::arg("device") = "CPU", py::arg("config_path") = "",
-        py::arg("options") = "{}", py::arg("threads") = 1, py::arg("top_k") = 1, py::arg("threshold") = 0.0f,
-        py::call_guard<py::gil_scoped_release>());
+        py::arg("options") = "{}", py::arg("values") = py::dict(), py::arg("threads") = 1, py::arg("top_k") = 1,
+        py::arg("threshold") = 0.0f);
 }
 
 void add_parts(py::module_& m) {
+    m.attr("FORMATS") = py::tuple(py::cast(format_names()));
     m.def("preprocess", &preprocess, py::arg("image"), py::kw_only(), py::arg("width"), py::arg("height"),
           py::arg("color") = "bgr", py::arg("fit") = "stretch", py::arg("mean") = py::none(),
           py::arg("scale") = py::none(), py::arg("layout") = "nchw", py::arg("region") = py::none());

@@ -85,6 +85,23 @@ py::tuple as_arrays(const ClassRows& rows, size_t count) {
     return py::make_tuple(label_ids, confidences, values);
 }
 
+std::vector<PluginValue> as_values(const py::dict& dict) {
+    std::vector<PluginValue> values;
+    for (const auto& [key, value] : dict) {
+        const auto name = py::cast<std::string>(key);
+        const auto text = py::cast<std::string>(py::str(value));
+        if (py::isinstance<py::bool_>(value)) { // which is an int, too
+            const bool is_true = py::cast<bool>(value);
+            values.push_back({name, is_true ? "true" : "false", is_true ? 1.0 : 0.0, ZPIPE_OPTION_BOOL});
+        } else if (py::isinstance<py::int_>(value) || py::isinstance<py::float_>(value)) {
+            values.push_back({name, text, py::cast<double>(value), ZPIPE_OPTION_NUMBER});
+        } else {
+            values.push_back({name, text, 0, ZPIPE_OPTION_TEXT});
+        }
+    }
+    return values;
+}
+
 namespace {
 
 py::list ports(const std::vector<Port>& ports) {

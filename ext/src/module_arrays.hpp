@@ -11,6 +11,7 @@
 #include "detector.hpp"
 #include "image.hpp"
 #include "model.hpp"
+#include "plugin_model.hpp"
 
 namespace zpipe {
 
@@ -34,6 +35,9 @@ py::tuple as_arrays(const ClassRows& rows, size_t count);
 
 // A str, whatever the bytes: names in damaged files need not be UTF-8.
 py::str as_text(const std::string& text);
+
+// The values of a plugin's options: bool, int, float or str, by name.
+std::vector<PluginValue> as_values(const py::dict& dict);
 
 // A dict for `zpipe check`.
 py::dict as_dict(const ModelInfo& info, const Description& details);

@@ -1,6 +1,8 @@
 // The one file that knows dlopen.
 #include "plugin_library.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +16,9 @@ namespace {
 
 // Ids are looked up until the first without a name; a library that has one for every number must not hang us.
 constexpr int32_t most_labels = 1'000'000;
+
+// Where the table of version 1 ends.
+constexpr size_t first_table_bytes = offsetof(zpipe_plugin, size_bytes);
 
 // The loader maps what the header promises and dies of SIGBUS where the file is shorter.
 void check_complete(const std::string& file) {
@@ -38,6 +43,14 @@ void check_complete(const std::string& file) {
     }
 }
 
+std::string join(const std::vector<std::string>& names) {
+    std::string text;
+    for (const std::string& name : names) {
+        text += (text.empty() ? "" : ", ") + name;
+    }
+    return text;
+}
+
 } // namespace
 
 Plugin::Plugin(const PluginOptions& options, const char* stage) : file_(options.file) {
@@ -46,17 +59,18 @@ Plugin::Plugin(const PluginOptions& options, const char* stage) : file_(options.
     if (!library) {
         throw Error(Status::bad_plugin, file_ + ": cannot be loaded: " + dlerror());
     }
-    table_ = find_table(library);
-    if (std::strcmp(stage, "detect") == 0 ? !table_->detect : !table_->classify) {
+    table_ = read_table(library);
+    if (std::strcmp(stage, "detect") == 0 ? !table_.detect : !table_.classify) {
         throw Error(Status::bad_plugin, file_ + ": the plugin has no function `" + stage + "`");
     }
+    check_options(options.values, stage);
     open(options, stage);
     read_labels();
 }
 
 Plugin::~Plugin() {
     try {
-        table_->close(model_);
+        table_.close(model_);
     } catch (...) {
         // Nobody is left to tell; the worker is about to end anyway.
     }
@@ -67,7 +81,7 @@ std::string Plugin::text_of(const zpipe_error& error) {
     return length ? std::string(error.text, length) : "failed and did not say why";
 }
 
-const zpipe_plugin* Plugin::find_table(void* library) const {
+zpipe_plugin Plugin::read_table(void* library) const {
     dlerror();
     void* symbol = dlsym(library, "zpipe_plugin_entry");
     if (!symbol) {
@@ -78,22 +92,63 @@ const zpipe_plugin* Plugin::find_table(void* library) const {
     if (!table) {
         throw Error(Status::bad_plugin, file_ + ": `zpipe_plugin_entry` returned NULL");
     }
-    if (table->abi != ZPIPE_PLUGIN_ABI) {
+    if (table->abi < 1 || table->abi > ZPIPE_PLUGIN_ABI) {
         throw Error(Status::bad_plugin, file_ + ": built for version " + std::to_string(table->abi) +
-                                            " of the plugin ABI, this zpipe has version " +
+                                            " of the plugin ABI, this zpipe has versions 1 to " +
                                             std::to_string(ZPIPE_PLUGIN_ABI) + "; build it anew");
     }
-    if (!table->open || !table->close) {
+    const size_t bytes = table->abi == 1 || table->size_bytes == 0 ? first_table_bytes : table->size_bytes;
+    if (bytes < first_table_bytes) {
+        throw Error(Status::bad_plugin, file_ + ": `size_bytes` of its table is " + std::to_string(bytes) +
+                                            ", less than any version has; expected sizeof(zpipe_plugin)");
+    }
+    zpipe_plugin known{};
+    std::memcpy(&known, table, std::min(bytes, sizeof known));
+    if (!known.open || !known.close) {
         throw Error(Status::bad_plugin, file_ + ": the plugin has no function `open` or no function `close`");
     }
-    return table;
+    return known;
+}
+
+// A misspelt option would be ignored without a word.
+void Plugin::check_options(const std::vector<PluginValue>& values, const char* stage) const {
+    const void* extension = guarded(Status::bad_plugin, "extension", [&]() -> const void* {
+        return table_.extension ? table_.extension(ZPIPE_EXTENSION_OPTIONS) : nullptr;
+    });
+    const auto names = extension ? static_cast<const zpipe_known_options*>(extension)->names : nullptr;
+    const char* const* known = names ? guarded(Status::bad_plugin, "names", [&] { return names(stage); }) : nullptr;
+    if (!known) {
+        return;
+    }
+    std::vector<std::string> list;
+    while (*known) {
+        list.emplace_back(*known++);
+    }
+    for (const PluginValue& value : values) {
+        const std::string name = value.name.substr(0, value.name.find('.'));
+        if (std::find(list.begin(), list.end(), name) == list.end()) {
+            throw Error(Status::bad_plugin, file_ + ": options." + name + ": the plugin has no such option, expected " +
+                                                (list.empty() ? "none" : "one of " + join(list)));
+        }
+    }
 }
 
 void Plugin::open(const PluginOptions& options, const char* stage) {
-    const zpipe_settings settings{sizeof(zpipe_settings),      options.threads,        stage, options.device.c_str(),
-                                  options.config_path.c_str(), options.options.c_str()};
+    std::vector<zpipe_option> list;
+    for (const PluginValue& value : options.values) {
+        list.push_back({value.name.c_str(), value.text.c_str(), value.number, value.kind});
+    }
+    zpipe_settings settings{};
+    settings.size_bytes = sizeof settings;
+    settings.threads = options.threads;
+    settings.stage = stage;
+    settings.device = options.device.c_str();
+    settings.config_path = options.config_path.c_str();
+    settings.options = options.options.c_str();
+    settings.option_list = list.data();
+    settings.option_count = static_cast<uint32_t>(list.size());
     zpipe_error error{};
-    model_ = guarded(Status::bad_plugin, "open", [&] { return table_->open(&settings, &error); });
+    model_ = guarded(Status::bad_plugin, "open", [&] { return table_.open(&settings, &error); });
     if (!model_) {
         throw Error(Status::bad_plugin, file_ + ": `open` says: " + text_of(error));
     }
@@ -102,8 +157,8 @@ void Plugin::open(const PluginOptions& options, const char* stage) {
 void Plugin::read_labels() {
     try {
         guarded(Status::bad_plugin, "label", [&] {
-            for (int32_t id = 0; table_->label && id < most_labels; ++id) {
-                const char* label = table_->label(model_, id);
+            for (int32_t id = 0; table_.label && id < most_labels; ++id) {
+                const char* label = table_.label(model_, id);
                 if (!label) {
                     return;
                 }
@@ -111,7 +166,7 @@ void Plugin::read_labels() {
             }
         });
     } catch (...) {
-        table_->close(model_); // the destructor does not run for an object that never was
+        table_.close(model_); // the destructor does not run for an object that never was
         throw;
     }
 }

@@ -20,10 +20,11 @@ class Plugin {
     Plugin(const Plugin&) = delete;
     Plugin& operator=(const Plugin&) = delete;
 
-    const zpipe_plugin& table() const { return *table_; }
+    // What an older library does not have is NULL.
+    const zpipe_plugin& table() const { return table_; }
     void* model() const { return model_; }
     const std::vector<std::string>& labels() const { return labels_; }
-    std::string name() const { return table_->name ? table_->name : "(unnamed)"; }
+    std::string name() const { return table_.name ? table_.name : "(unnamed)"; }
 
     [[noreturn]] void fail(const char* verb, const std::string& why) const {
         throw Error(Status::failed_inference, file_ + ": `" + verb + "` " + why);
@@ -43,12 +44,13 @@ class Plugin {
     static std::string text_of(const zpipe_error& error);
 
   private:
-    const zpipe_plugin* find_table(void* library) const;
+    zpipe_plugin read_table(void* library) const;
+    void check_options(const std::vector<PluginValue>& values, const char* stage) const;
     void open(const PluginOptions& options, const char* stage);
     void read_labels();
 
     std::string file_;
-    const zpipe_plugin* table_ = nullptr;
+    zpipe_plugin table_{};
     void* model_ = nullptr;
     std::vector<std::string> labels_;
 };

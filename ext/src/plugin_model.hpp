@@ -3,17 +3,28 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "classifier.hpp"
 #include "detector.hpp"
+#include "zpipe_plugin.h"
 
 namespace zpipe {
+
+// One value in `options`, as zpipe_option says.
+struct PluginValue {
+    std::string name;
+    std::string text;
+    double number;
+    zpipe_option_kind kind;
+};
 
 struct PluginOptions {
     std::string file;
     std::string device = "CPU";
     std::string config_path;
     std::string options = "{}"; // JSON
+    std::vector<PluginValue> values;
     int threads = 1;
 };
 

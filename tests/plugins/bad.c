@@ -4,9 +4,9 @@
 #include <zpipe_plugin.h>
 
 static int model;
-static const char *const names[] = {"cat", "dog"};
+static const char* const names[] = {"cat", "dog"};
 
-static void *open_model(const zpipe_settings *settings, zpipe_error *error) {
+static void* open_model(const zpipe_settings* settings, zpipe_error* error) {
     (void)settings;
 #if defined(BAD_OPEN)
     strcpy(error->text, "no licence for ");
@@ -22,7 +22,7 @@ static void *open_model(const zpipe_settings *settings, zpipe_error *error) {
     return &model;
 }
 
-static const char *label(void *self, int32_t id) {
+static const char* label(void* self, int32_t id) {
     (void)self;
 #if defined(BAD_LABELS_ENDLESS)
     return names[id & 1];
@@ -31,7 +31,7 @@ static const char *label(void *self, int32_t id) {
 #endif
 }
 
-static int32_t detect(void *self, const zpipe_image *image, zpipe_detection *found, int32_t room, zpipe_error *error) {
+static int32_t detect(void* self, const zpipe_image* image, zpipe_detection* found, int32_t room, zpipe_error* error) {
     (void)self, (void)image, (void)room;
     found[0] = (zpipe_detection){{1, 2, 3, 4}, 0.9f, 1};
 #if defined(BAD_FRAME)
@@ -56,7 +56,7 @@ static int32_t detect(void *self, const zpipe_image *image, zpipe_detection *fou
 #elif defined(BAD_OUTSIDE)
     found[0].box.x = 1e9f;
 #elif defined(BAD_CRASH)
-    *(volatile int *)0 = 1;
+    *(volatile int*)0 = 1;
 #elif defined(BAD_ENDLESS)
     for (volatile int i = 0;; ++i) {
     }
@@ -68,8 +68,8 @@ static int32_t detect(void *self, const zpipe_image *image, zpipe_detection *fou
     return 1;
 }
 
-static int32_t classify(void *self, const zpipe_image *image, const zpipe_box *boxes, int32_t count,
-                        zpipe_class *classes, int32_t per_box, zpipe_error *error) {
+static int32_t classify(void* self, const zpipe_image* image, const zpipe_box* boxes, int32_t count,
+                        zpipe_class* classes, int32_t per_box, zpipe_error* error) {
     (void)self, (void)image, (void)boxes, (void)count, (void)per_box, (void)error;
     classes[0] = (zpipe_class){0, 0.5f};
 #if defined(BAD_CLASSIFY)
@@ -81,33 +81,64 @@ static int32_t classify(void *self, const zpipe_image *image, const zpipe_box *b
     return 0;
 }
 
-static void close_model(void *self) { (void)self; }
+static void close_model(void* self) {
+    (void)self;
+}
 
-static const zpipe_plugin table = {
+static const char* const no_names[] = {0};
+
+static const char* const* names_of(const char* stage) {
+    return strcmp(stage, "detect") == 0 ? no_names : 0;
+}
+
+static const void* extension(const char* id) {
+    static const zpipe_known_options known = {
+#if !defined(BAD_EXTENSION)
+        names_of
+#endif
+    };
+    return strcmp(id, ZPIPE_EXTENSION_OPTIONS) == 0 ? &known : 0;
+}
+
+static const struct {
+    zpipe_plugin known;
+    void (*from_a_later_version)(void);
+} table = {{
+    .abi = ZPIPE_PLUGIN_ABI,
+    .name = "bad",
+    .open = open_model,
+    .label = label,
+    .detect = detect,
+    .classify = classify,
+    .close = close_model,
+    .size_bytes = sizeof table,
+    .extension = extension,
 #if defined(BAD_VERSION)
-    99,
-#else
-    ZPIPE_PLUGIN_ABI,
+    .abi = 99,
+#elif defined(BAD_VERSION_NONE)
+    .abi = 0,
+#elif defined(BAD_SIZE)
+    .size_bytes = 12,
+#elif defined(BAD_SIZE_NONE)
+    .size_bytes = 0,
+#elif defined(BAD_NO_OPEN)
+    .open = 0,
+#elif defined(BAD_NO_DETECT)
+    .detect = 0,
 #endif
-    "bad",
-#if defined(BAD_NO_OPEN)
-    0,
-#else
-    open_model,
-#endif
-    label,
-#if defined(BAD_NO_DETECT)
-    0,
-#else
-    detect,
-#endif
-    classify, close_model};
+}};
 
 #if defined(BAD_NO_ENTRY)
-ZPIPE_PLUGIN_EXPORT const zpipe_plugin *another_entry(void);
-const zpipe_plugin *another_entry(void) { return &table; }
+ZPIPE_PLUGIN_EXPORT const zpipe_plugin* another_entry(void);
+const zpipe_plugin* another_entry(void) {
+    return &table.known;
+}
 #elif defined(BAD_ENTRY)
-const zpipe_plugin *zpipe_plugin_entry(void) { return 0; }
+const zpipe_plugin* zpipe_plugin_entry(void) {
+    return 0;
+}
 #else
-const zpipe_plugin *zpipe_plugin_entry(void) { return &table; }
+const zpipe_plugin* zpipe_plugin_entry(void) {
+    return &table.known;
+}
 #endif

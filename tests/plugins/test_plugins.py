@@ -12,8 +12,9 @@ from built import CC, Direct, compiled, example_library, needs_compilers, scene
 from harness import make_config, run
 
 from zpipe.config.keys import ClassifyConfig, DetectConfig
+from zpipe.config.kinds import is_plugin
 from zpipe.errors import FrameError, ModelError
-from zpipe.models.opening import is_plugin, open_classifier, open_detector
+from zpipe.models.opening import open_classifier, open_detector
 
 pytestmark = needs_compilers
 
@@ -133,7 +134,9 @@ def test_ten_thousand_frames_do_not_leak(example: str) -> None:
 @pytest.mark.parametrize(
     ("define", "said"),
     [
-        ("BAD_VERSION", "built for version 99 of the plugin ABI, this zpipe has version 1; build it anew"),
+        ("BAD_VERSION", "built for version 99 of the plugin ABI, this zpipe has versions 1 to 2; build it anew"),
+        ("BAD_VERSION_NONE", "built for version 0 of the plugin ABI"),
+        ("BAD_SIZE", "`size_bytes` of its table is 12, less than any version has"),
         ("BAD_NO_ENTRY", "is no zpipe plugin, it does not export `zpipe_plugin_entry`"),
         ("BAD_ENTRY", "`zpipe_plugin_entry` returned NULL"),
         ("BAD_NO_OPEN", "has no function `open`"),

@@ -88,7 +88,7 @@ def test_keys_of_free_mappings_are_text(folder: Path) -> None:
 
 def test_options_are_read_as_json_would(folder: Path) -> None:
     text = "{a: 1, b: 1e-3, c: true, d: no, e: null, f: [1, {g: 'x'}], h: '1', i: 010, j: 1_0, k: .inf, l: -7}"
-    config = loaded(folder, MINIMAL, f"detect.options={text}")
+    config = loaded(folder, MINIMAL, "detect.model=m.so", f"detect.options={text}")
     assert config.detect.options == {
         "a": 1, "b": 0.001, "c": True, "d": "no", "e": None, "f": [1, {"g": "x"}],
         "h": "1", "i": "010", "j": "1_0", "k": ".inf", "l": -7,
@@ -223,6 +223,7 @@ def test_overrides_win_and_make_what_is_missing(folder: Path) -> None:
         "detect.count=2",
         "detect.count=3",
         "detect.include=[person, dog]",
+        "detect.model=m.so",
         "detect.options.a.b=1",
         "classify.model=/c.onnx",
         "ingest.1.path=/other",
@@ -256,7 +257,7 @@ def test_an_override_into_a_list_of_stages(folder: Path) -> None:
 
 
 def test_an_override_without_a_number_is_for_all_entries(folder: Path) -> None:
-    text = MINIMAL + "classify: [{name: a, model: a}, {name: b, model: b}]\n"
+    text = MINIMAL + "classify: [{name: a, model: a.so}, {name: b, model: b.so}]\n"
     config = loaded(folder, text, "classify.options={x: 1}", "classify.0.options.x=2", "classify.count=3")
     assert [stage.config.count for stage in config.stages[1:]] == [3, 3]
     assert [stage.config.options for stage in config.stages[1:]] == [{"x": 2}, {"x": 1}]

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from core_exports import Outputs, export
 from onnx import TensorProto
 
-from zpipe.config.keys import DetectConfig
+from zpipe import _core
+from zpipe.config.keys import DetectConfig, DetectFormat
 from zpipe.errors import ModelError
 from zpipe.models.interface import Detections
 from zpipe.models.opening import open_detector
 
 PIXELS = np.full((200, 400, 3), 90, np.uint8)
+
+
+def test_the_config_and_the_core_know_the_same_formats() -> None:
+    assert get_args(DetectFormat) == ("auto", *_core.FORMATS)
 
 
 def found_by(file: str, runtime: str = "openvino", **keys: object) -> tuple[Detections, dict[str, object]]:

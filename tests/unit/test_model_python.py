@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from zpipe.config.keys import ClassifyConfig, DetectConfig
+from zpipe.config.kinds import is_python
 from zpipe.errors import FrameError, ModelError
 from zpipe.models.interface import Classifier, Detector
-from zpipe.models.opening import is_python, open_classifier, open_detector
+from zpipe.models.opening import open_classifier, open_detector
 
 PIXELS = np.zeros((50, 100, 3), np.uint8)
 

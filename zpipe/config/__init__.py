@@ -6,6 +6,7 @@ Every key, its meaning and default is commented in `configs/reference.yaml`. `lo
     file      YAML text -> a tree of values that know their line; `--set` puts values into it
     check     the tree -> plain values, by the types below; what does not fit, in words
     paths     texts that are paths or endpoints -> absolute ones that exist
+    kinds     what `model` names: a file, a shared library, a Python class
     rules     what must hold between keys: distinct names, no two answers to one question
     problems  the lines that all of these report, raised together
 

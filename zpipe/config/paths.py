@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from zpipe.config.check import ComplaintError, Reader
 from zpipe.config.file import is_text
+from zpipe.config.kinds import is_python
 from zpipe.config.problems import Origin, did_you_mean, nearest_file, printable, shown
 
 MOST_SOCKET_PATH_BYTES = 107
@@ -40,12 +41,6 @@ def readers(check_files: bool) -> Mapping[str, Reader]:
         return writable(path) if check_files else path
 
     return {"source": source, "file": file, "model": model, "output": output, "endpoint": endpoint}
-
-
-def is_python(model: str) -> bool:
-    """Whether this is `package.module:Class` rather than a file."""
-    module, colon, name = model.partition(":")
-    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def resolved(text: str, origin: Origin) -> str:

@@ -9,11 +9,28 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any
 
+from msgspec.structs import fields
+
+from zpipe.config.keys import ClassifyConfig, DetectConfig
+from zpipe.config.kinds import is_plugin, is_python
 from zpipe.config.paths import LAST_PORT, stream_name
 from zpipe.config.problems import KeyPath
 
 Values = dict[str, Any]
 Report = Callable[[KeyPath, str], None]
+
+OF_MODEL_FILES = {
+    "runtime", "precision", "color", "mean", "scale", "size", "format", "iou", "class_agnostic", "tiles",
+    "tile_overlap", "output", "head", "normalize", "resize", "margin", "batch",
+}  # fmt: skip
+"""Keys that say how zpipe reads a model file, runs it, and prepares its pixels. A shared library gets the picture, and
+`device`, and does all this by itself; so does a Python class, which gets no `device` either."""
+
+DEFAULTS = {
+    section: {field.name: field.default for field in fields(kind)}
+    for section, kind in (("detect", DetectConfig), ("classify", ClassifyConfig))
+}
+"""A key at its default asks for nothing, so it is nobody's mistake."""
 
 FIXED_STAGES = ("ingest", "detect", "sink")
 
@@ -73,6 +90,25 @@ def one_normalization(config: Values, report: Report) -> None:
             report((*path, "normalize"), f"'{preset}' sets mean and scale, expected it without {both}")
 
 
+def keys_of_model_files(config: Values, report: Report) -> None:
+    """What a model of the user's own does not get would do nothing and say nothing; nor do files get `options`."""
+    for path, stage in _models(config):
+        model = stage.get("model", "")
+        name = os.path.basename(model)
+        if is_python(model):
+            kind, ignored = "Python class", {*OF_MODEL_FILES, "device"}
+        elif is_plugin(model):
+            kind, ignored = "shared library", OF_MODEL_FILES
+        else:
+            if model and stage.get("options"):
+                report((*path, "options"), f"{name} is a model file, expected them for a .so or a Python class only")
+            continue
+        for key in sorted(ignored & stage.keys()):
+            if stage[key] != DEFAULTS[path[0]][key]:
+                text = f"{name} is a {kind}, which would not be told of it, expected it for a model file only"
+                report((*path, key), text + "; what a model of your own reads goes into `options`")
+
+
 def included_or_excluded(config: Values, report: Report) -> None:
     """A class cannot be both wanted and not."""
     detect = config.get("detect", {})
@@ -121,6 +157,7 @@ RULES = (
     keys_of_the_source,
     distinct_stages,
     one_normalization,
+    keys_of_model_files,
     included_or_excluded,
     history_endpoint,
     loopback_only,
@@ -134,6 +171,12 @@ def _is_loopback(endpoint: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host in ("localhost", "lo")
+
+
+def _models(config: Values) -> Iterator[tuple[KeyPath, Values]]:
+    """The stages that have a model, with their key paths."""
+    yield ("detect",), config.get("detect", {})
+    yield from _classify(config)
 
 
 def _classify(config: Values) -> Iterator[tuple[KeyPath, Values]]:

@@ -1,6 +1,7 @@
 """Which runtime a model is opened in, by what the config's `model` names: a file, a library, a Python class."""
 
 from zpipe.config.keys import ClassifyConfig, DetectConfig
+from zpipe.config.kinds import is_plugin, is_python
 from zpipe.models.interface import Classifier, Detector
 
 
@@ -45,15 +46,3 @@ def open_classifier(
 
     with turn(cache_dir, config.model) as cache:
         return open_core_classifier(config, threads, cache)
-
-
-def is_plugin(model: str) -> bool:
-    """Whether this is a shared library: `libmine.so`, `libmine.so.1.2`."""
-    name = model.rpartition("/")[2]
-    return name.endswith(".so") or ".so." in name
-
-
-def is_python(model: str) -> bool:
-    """Whether this is `package.module:Class` rather than a file. Paths in a config are absolute by now."""
-    module, colon, name = model.partition(":")
-    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))

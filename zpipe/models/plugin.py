@@ -24,6 +24,7 @@ def open_plugin_detector(config: "DetectConfig", threads: int, folder: str | Non
             device=config.device,
             config_path=config_path(config, folder),
             options=options_text(config),
+            values=option_values(config.options),
             threads=threads,
             max_objects=config.max_objects,
         )
@@ -40,6 +41,7 @@ def open_plugin_classifier(config: "ClassifyConfig", threads: int, folder: str |
             device=config.device,
             config_path=config_path(config, folder),
             options=options_text(config),
+            values=option_values(config.options),
             threads=threads,
             top_k=config.top_k,
             threshold=config.threshold,
@@ -64,6 +66,19 @@ def config_path(config: "ModelConfig", folder: str | None) -> str:
 def options_text(config: "ModelConfig") -> str:
     """`options` as JSON."""
     return json.dumps(config.options, default=str)
+
+
+def option_values(options: object, name: str = "") -> dict[str, str | float | bool]:
+    """The single values in `options`, by name; those in lists and mappings as --set calls them: "sizes.0"."""
+    if isinstance(options, dict | list):
+        children = options.items() if isinstance(options, dict) else enumerate(options)
+        values: dict[str, str | float | bool] = {}
+        for key, child in children:
+            values |= option_values(child, f"{name}.{key}" if name else str(key))
+        return values
+    if options is None:  # not set
+        return {}
+    return {name: options if isinstance(options, bool | int | float) else str(options)}
 
 
 def labels_of(config: "ModelConfig", own: Sequence[str]) -> list[str]:

@@ -39,4 +39,40 @@ inline void read_rows(const Rows& rows, const RowRule& rule, const InputPlan& pl
     }
 }
 
+// Boxes, labels and scores in an output each.
+struct SelectedPorts {
+    int boxes;
+    int labels;
+    int scores;
+
+    bool all_found() const { return boxes >= 0 && labels >= 0 && scores >= 0; }
+};
+
+// (N, 4), (N) and (N), or the same with a batch dimension of 1 before.
+class SelectedDecoder final : public Decoder {
+  public:
+    SelectedDecoder(const SelectedPorts& ports, bool batched, const RowRule& rule, const InputPlan& plan)
+        : ports_(ports), batched_(batched), rule_(rule), plan_(plan) {}
+
+    void decode(const std::vector<Tensor>& outputs, const Thresholds& thresholds,
+                std::vector<Detection>& found) const override {
+        const Tensor& boxes = outputs[static_cast<size_t>(ports_.boxes)];
+        const Tensor& labels = outputs[static_cast<size_t>(ports_.labels)];
+        const Tensor& scores = outputs[static_cast<size_t>(ports_.scores)];
+        expect_shape("ssd", boxes, batched_ ? Shape{1, -1, 4} : Shape{-1, 4});
+        const int64_t count = boxes.shape[batched_ ? 1 : 0];
+        const Shape one_each = batched_ ? Shape{1, count} : Shape{count};
+        expect_shape("ssd", labels, one_each);
+        expect_shape("ssd", scores, one_each);
+        read_rows({boxes.data, 4, scores.data, 1, labels.data, 1, count}, rule_, plan_, thresholds, found);
+    }
+    int classes() const override { return -1; }
+
+  private:
+    SelectedPorts ports_;
+    bool batched_;
+    RowRule rule_;
+    InputPlan plan_;
+};
+
 } // namespace zpipe::formats

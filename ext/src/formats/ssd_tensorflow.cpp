@@ -9,47 +9,15 @@ namespace zpipe::formats {
 
 namespace {
 
-struct Ports {
-    int boxes;
-    int classes;
-    int scores;
-};
-
-Ports find(const ModelInfo& info) {
+SelectedPorts find(const ModelInfo& info) {
     const auto named = [&](const char* name) {
         return only_output(info, [name](const Port& port) { return plain_name(port) == name; });
     };
     return {named("detection_boxes"), named("detection_classes"), named("detection_scores")};
 }
 
-class Tensorflow final : public Decoder {
-  public:
-    Tensorflow(Ports ports, const InputPlan& plan) : ports_(ports), plan_(plan) {}
-
-    void decode(const std::vector<Tensor>& outputs, const Thresholds& thresholds,
-                std::vector<Detection>& found) const override {
-        const Tensor& boxes = outputs[static_cast<size_t>(ports_.boxes)];
-        const Tensor& classes = outputs[static_cast<size_t>(ports_.classes)];
-        const Tensor& scores = outputs[static_cast<size_t>(ports_.scores)];
-        expect_shape("ssd", boxes, {1, -1, 4});
-        expect_shape("ssd", classes, {1, boxes.shape[1]});
-        expect_shape("ssd", scores, {1, boxes.shape[1]});
-        RowRule rule;
-        rule.rows_first = true;
-        rule.normalised = true;
-        rule.first_label = 1;
-        read_rows({boxes.data, 4, scores.data, 1, classes.data, 1, boxes.shape[1]}, rule, plan_, thresholds, found);
-    }
-    int classes() const override { return -1; }
-
-  private:
-    Ports ports_;
-    InputPlan plan_;
-};
-
 bool fits(const ModelInfo& info, const ImageInput&) {
-    const Ports ports = find(info);
-    return ports.boxes >= 0 && ports.classes >= 0 && ports.scores >= 0;
+    return find(info).all_found();
 }
 
 std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
@@ -57,7 +25,11 @@ std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
 }
 
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
-    return std::make_unique<Tensorflow>(find(info), input.plan);
+    RowRule rule;
+    rule.rows_first = true;
+    rule.normalised = true;
+    rule.first_label = 1;
+    return std::make_unique<SelectedDecoder>(find(info), true, rule, input.plan);
 }
 
 PixelRule pixels() {

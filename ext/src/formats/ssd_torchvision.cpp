@@ -9,42 +9,14 @@ namespace zpipe::formats {
 
 namespace {
 
-struct Ports {
-    int boxes;
-    int labels;
-    int scores;
-};
-
-Ports find(const ModelInfo& info) {
+SelectedPorts find(const ModelInfo& info) {
     return {only_output(info, [](const Port& port) { return port.shape.size() == 2 && port.shape[1] == 4; }),
             only_output(info, [](const Port& port) { return port.shape.size() == 1 && is_integer(port); }),
             only_output(info, [](const Port& port) { return port.shape.size() == 1 && !is_integer(port); })};
 }
 
-class Torchvision final : public Decoder {
-  public:
-    Torchvision(Ports ports, const InputPlan& plan) : ports_(ports), plan_(plan) {}
-
-    void decode(const std::vector<Tensor>& outputs, const Thresholds& thresholds,
-                std::vector<Detection>& found) const override {
-        const Tensor& boxes = outputs[static_cast<size_t>(ports_.boxes)];
-        const Tensor& labels = outputs[static_cast<size_t>(ports_.labels)];
-        const Tensor& scores = outputs[static_cast<size_t>(ports_.scores)];
-        expect_shape("ssd", boxes, {-1, 4});
-        expect_shape("ssd", labels, {boxes.shape[0]});
-        expect_shape("ssd", scores, {boxes.shape[0]});
-        read_rows({boxes.data, 4, scores.data, 1, labels.data, 1, boxes.shape[0]}, {}, plan_, thresholds, found);
-    }
-    int classes() const override { return -1; }
-
-  private:
-    Ports ports_;
-    InputPlan plan_;
-};
-
 bool fits(const ModelInfo& info, const ImageInput&) {
-    const Ports ports = find(info);
-    return ports.boxes >= 0 && ports.labels >= 0 && ports.scores >= 0;
+    return find(info).all_found();
 }
 
 std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
@@ -52,7 +24,7 @@ std::optional<std::string> recognise(const ModelInfo&, const ImageInput&) {
 }
 
 std::unique_ptr<Decoder> open(const ModelInfo& info, const ImageInput& input) {
-    return std::make_unique<Torchvision>(find(info), input.plan);
+    return std::make_unique<SelectedDecoder>(find(info), false, RowRule{}, input.plan);
 }
 
 } // namespace

@@ -8,7 +8,8 @@ extern "C" int direct_detect(const unsigned char* bgr, int width, int height, lo
     for (const Object& o : detect.Run({bgr, width, height, stride})) {
         if (count < room) {
             const float row[6] = {float(o.x), float(o.y), float(o.w), float(o.h), o.score, float(o.type)};
-            for (int i = 0; i < 6; ++i) rows[6 * count + i] = row[i];
+            for (int i = 0; i < 6; ++i)
+                rows[6 * count + i] = row[i];
             ++count;
         }
     }

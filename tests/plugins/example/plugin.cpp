@@ -8,7 +8,8 @@ struct Spots : zpipe_plugin_cpp::Detector {
     Detect detect_;
 
     void open(const zpipe_settings& s) override {
-        if (!detect_.Init(s.config_path, s.device)) throw std::runtime_error("Detect::Init failed");
+        if (!detect_.Init(s.config_path, s.device))
+            throw std::runtime_error("Detect::Init failed");
     }
     std::vector<std::string> labels() const override { return {"wide", "tall"}; }
     std::vector<zpipe_detection> detect(const zpipe_image& image) override {
@@ -23,7 +24,8 @@ struct Colors : zpipe_plugin_cpp::Classifier {
     Classify classify_;
 
     void open(const zpipe_settings& s) override {
-        if (!classify_.Init(s.config_path, s.device)) throw std::runtime_error("Classify::Init failed");
+        if (!classify_.Init(s.config_path, s.device))
+            throw std::runtime_error("Classify::Init failed");
     }
     std::vector<std::string> labels() const override { return {"blue", "green", "red"}; }
     std::vector<std::vector<zpipe_class>> classify(const zpipe_image& image,

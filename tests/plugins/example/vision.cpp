@@ -55,10 +55,14 @@ std::vector<Object> Detect::Run(const Frame& frame) const {
             top = std::min(top, y), bottom = std::max(bottom, y + 1);
             sum += level[at], ++count;
             level[at] = -1; // seen
-            if (x > 0) open.push_back(at - 1);
-            if (x + 1 < columns) open.push_back(at + 1);
-            if (y > 0) open.push_back(at - columns);
-            if (y + 1 < rows) open.push_back(at + columns);
+            if (x > 0)
+                open.push_back(at - 1);
+            if (x + 1 < columns)
+                open.push_back(at + 1);
+            if (y > 0)
+                open.push_back(at - columns);
+            if (y + 1 < rows)
+                open.push_back(at + columns);
         }
         const int w = (right - left) * cell, h = (bottom - top) * cell;
         objects.push_back({left * cell, top * cell, w, h, static_cast<float>(sum) / (255.0f * count), h > w});
@@ -66,7 +70,9 @@ std::vector<Object> Detect::Run(const Frame& frame) const {
     return objects;
 }
 
-bool Classify::Init(const std::string&, const std::string& device) { return device == "CPU"; }
+bool Classify::Init(const std::string&, const std::string& device) {
+    return device == "CPU";
+}
 
 std::vector<Color> Classify::Run(const Frame& frame) const {
     double sums[3] = {1, 1, 1};

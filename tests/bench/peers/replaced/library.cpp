@@ -92,8 +92,10 @@ void resize(const uint8_t* from, int stride, int w, int h, float* to, int ow, in
         for (int x = 0; x < ow; ++x) {
             const Tap& u = columns[x];
             for (int c = 0; c < 3; ++c) {
-                const int a = (upper[3 * u.first + c] * u.weight_first + upper[3 * u.second + c] * u.weight_second) >> 4;
-                const int b = (lower[3 * u.first + c] * u.weight_first + lower[3 * u.second + c] * u.weight_second) >> 4;
+                const int a =
+                    (upper[3 * u.first + c] * u.weight_first + upper[3 * u.second + c] * u.weight_second) >> 4;
+                const int b =
+                    (lower[3 * u.first + c] * u.weight_first + lower[3 * u.second + c] * u.weight_second) >> 4;
                 const int level = (((a * v.weight_first) >> 16) + ((b * v.weight_second) >> 16) + 2) >> 2;
                 to[c * plane + size_t(y) * row + x] = float(level) - less[c];
             }
@@ -135,9 +137,8 @@ void detect(Frame& frame) {
     std::stable_sort(found.begin(), found.end(),
                      [](const Object& a, const Object& b) { return a.confidence > b.confidence; });
     for (const Object& each : found) {
-        if (std::any_of(frame.objects.begin(), frame.objects.end(), [&](const Object& kept) {
-                return kept.label == each.label && overlap(kept, each) > max_iou;
-            }))
+        if (std::any_of(frame.objects.begin(), frame.objects.end(),
+                        [&](const Object& kept) { return kept.label == each.label && overlap(kept, each) > max_iou; }))
             continue;
         frame.objects.push_back(each);
     }
@@ -157,8 +158,10 @@ void classify(Frame& frame) {
     ov::Tensor input(ov::element::f32, {count, 3, kCrop, kCrop});
     for (size_t i = 0; i < count; ++i) {
         const Object& each = frame.objects[i];
-        const int left = std::min(int(each.x + 0.5f), frame.width - 1), top = std::min(int(each.y + 0.5f), frame.height - 1);
-        const int w = std::max(int(each.x + each.w + 0.5f) - left, 1), h = std::max(int(each.y + each.h + 0.5f) - top, 1);
+        const int left = std::min(int(each.x + 0.5f), frame.width - 1),
+                  top = std::min(int(each.y + 0.5f), frame.height - 1);
+        const int w = std::max(int(each.x + each.w + 0.5f) - left, 1),
+                  h = std::max(int(each.y + each.h + 0.5f) - top, 1);
         resize(frame.pixels + 3 * (size_t(top) * frame.width + left), 3 * frame.width, w, h,
                input.data<float>() + i * 3 * plane, kCrop, kCrop, kCrop, plane, mean);
     }

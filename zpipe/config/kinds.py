@@ -1,0 +1,13 @@
+"""What the text of a `model` key names: a model file, a shared library, a class in Python. Opens none of them."""
+
+
+def is_plugin(model: str) -> bool:
+    """Whether this is a shared library: `libmine.so`, `libmine.so.1.2`."""
+    name = model.rpartition("/")[2]
+    return name.endswith(".so") or ".so." in name
+
+
+def is_python(model: str) -> bool:
+    """Whether this is `package.module:Class` rather than a file."""
+    module, colon, name = model.partition(":")
+    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
