@@ -17,6 +17,7 @@ from zpipe.client.subscription import Subscription
 from zpipe.errors import NotRunning, ZpipeError
 from zpipe.messages import Eos, Result
 from zpipe.rules import history
+from zpipe.rules.catch_up import HOW_FAR, Wanted
 from zpipe.stages import sink as sinks
 
 
@@ -39,13 +40,13 @@ class Reader:
         self.error: BaseException | None = None
         self.may_read = threading.Event()
         self.may_read.set()
-        fetch = subscription._fetch
+        ask = subscription._ask
 
-        def counted(stream: str) -> None:
-            self.fetched += 1
-            fetch(stream)
+        def counted(wanted: Wanted) -> history.Reply | None:
+            self.fetched += wanted.stream is not None
+            return ask(wanted)
 
-        subscription._fetch = counted
+        subscription._ask = counted
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -55,7 +56,7 @@ class Reader:
             while not self._leaving.is_set():
                 self.may_read.wait()
                 line, _ = self.subscription.next_line()
-                self.most_ready = max(self.most_ready, len(self.subscription._ready))
+                self.most_ready = max(self.most_ready, len(self.subscription.catch_up.ready))
                 self.lines.append(line)
                 self.seen.append(essence_of(line))
         except StopIteration:
@@ -147,7 +148,7 @@ def test_from_a_number(broker, start_sink, read, first, expected) -> None:
     sink = start_sink()
     publish(broker, sink, *range(1, 21))
     reader = read(sink.publish, first=first)
-    until(lambda: reader.subscription._next)
+    until(lambda: reader.subscription.catch_up.next)
     publish(broker, sink, *range(21, 31))
     end(sink, 30)
     assert reader.ended() == expected
@@ -158,7 +159,7 @@ def test_with_what_comes_next(broker, start_sink, read) -> None:
     sink = start_sink()
     publish(broker, sink, *range(1, 21))
     reader = read(sink.publish, first=None)
-    until(lambda: reader.subscription._next)
+    until(lambda: reader.subscription.catch_up.next)
     publish(broker, sink, *range(21, 31))
     end(sink, 30)
     assert reader.ended() == YARD[20:]
@@ -279,13 +280,13 @@ def test_a_sink_that_is_away_for_long_is_not_flooded_with_questions_when_it_is_b
     endpoint = free_endpoint()
     with Subscription(endpoint, first=1) as subscription:
         for _ in range(200):
-            subscription._catch_up()
+            subscription._fetch([HOW_FAR])
         subscription._patience_ms = 5000
         questions = []
         answer = history.answer
         monkeypatch.setattr(history, "answer", lambda data, *rest: questions.append(data) or answer(data, *rest))
         start_sink(endpoints=(endpoint, None))
-        until(lambda: subscription._catch_up() or subscription._open)
+        until(lambda: subscription._fetch([HOW_FAR]) or subscription.catch_up.open)
         assert len(questions) <= 2 * client.MOST_QUESTIONS + 5
 
 
@@ -353,7 +354,7 @@ def test_another_run_on_the_same_endpoint_begins_anew(broker, start_sink, read, 
     """A run that was stopped in the middle, and one after it: the second is seen from its first result on."""
     sink = start_sink()
     reader = read(sink.publish, first=first)
-    until(lambda: reader.subscription._next)
+    until(lambda: reader.subscription.catch_up.next)
     publish(broker, sink, *range(1, 21))
     reader.wait_for(20)
     sink.crash()
