@@ -13,13 +13,15 @@ from rich.console import Console
 
 from zpipe.bench import chart, command, counts, table
 from zpipe.bench.bare import Bare
-from zpipe.bench.frames import Room, Sample, spread
+from zpipe.bench.frames import Sample, spread
 from zpipe.bench.measure import Report, count_settings, recommended, stage_costs
 from zpipe.bench.pipeline import Figures, Latency, Tail
-from zpipe.bench.processes import cpu_of_family, scratch
+from zpipe.bench.scratch import scratch
 from zpipe.config.keys import Config
 from zpipe.config.loading import load
+from zpipe.engines.machine import cpu_seconds_of_family, private_bytes
 from zpipe.errors import ConfigError
+from zpipe.sources.room import Room
 
 BARE = Bare(
     {"read": 0.2, "decode": 4.0, "detect": 12.0, "classify": 31.0},
@@ -186,7 +188,9 @@ def test_a_results_file_is_followed_while_it_grows(tmp_path: Path) -> None:
 
 
 def test_cpu_time_of_a_process_that_is_gone_is_none() -> None:
-    assert cpu_of_family(1 << 30) == 0.0
+    assert cpu_seconds_of_family(1 << 30) == 0.0
+    assert private_bytes(1 << 30) == 0
+    assert private_bytes(os.getpid()) > 1 << 20
 
 
 # ---- showing it -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from zpipe.bench.frames import MOST_FILES, Room, Sample, first
+from zpipe.bench.frames import MOST_FILES, Sample, first
 from zpipe.config.keys import Config
 from zpipe.errors import FrameError, RunFailed
 from zpipe.images.decoding import decode
@@ -21,6 +21,7 @@ from zpipe.models.filters import eligible
 from zpipe.models.interface import Classifier, Detector
 from zpipe.models.opening import open_classifier, open_detector
 from zpipe.sources.protocol import SourceFrame
+from zpipe.sources.room import Room
 
 WARM_UP = 3
 """Frames before the first that counts: a model allocates in its first call, memory is touched for the first time."""

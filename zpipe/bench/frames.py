@@ -9,9 +9,6 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from zpipe.config.keys import Config, IngestConfig
 from zpipe.errors import ConfigError
 from zpipe.sources.files import FileFrame
@@ -23,40 +20,6 @@ MOST_FILES = 2000
 
 MOST_LINES = 2_000_000
 """Most lines of a list file for a run: 400 s at 5,000 frames/s, and 100 MB."""
-
-
-class Room:
-    """Memory of our own that a source can load a frame into, as it does into a slot (sources/protocol.py)."""
-
-    def __init__(self) -> None:
-        self._memory = np.empty(1 << 20, np.uint8)
-        self._encoded_bytes = 0
-        self._pixels: NDArray[np.uint8] | None = None
-
-    def encoded(self, size_bytes: int) -> memoryview:
-        """Writable room for an encoded file."""
-        self._encoded_bytes, self._pixels = size_bytes, None
-        return self._of(size_bytes).data
-
-    def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Writable room for a decoded picture."""
-        self._pixels = self._of(height * width * 3).reshape(height, width, 3)
-        return self._pixels
-
-    @property
-    def decoded(self) -> NDArray[np.uint8] | None:
-        """The picture, if the source gave pixels."""
-        return self._pixels
-
-    @property
-    def file(self) -> memoryview:
-        """The encoded file, if the source gave one."""
-        return self._memory[: self._encoded_bytes].data
-
-    def _of(self, size_bytes: int) -> NDArray[np.uint8]:
-        if len(self._memory) < size_bytes:
-            self._memory = np.empty(size_bytes * 5 // 4, np.uint8)
-        return self._memory[:size_bytes]
 
 
 def files_of(entry: IngestConfig, max_pixels: int) -> list[str] | None:

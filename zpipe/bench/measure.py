@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from zpipe.bench.bare import Bare
 from zpipe.bench.counts import Counts
 from zpipe.bench.frames import MOST_FILES, Sample
 from zpipe.bench.pipeline import Figures
-from zpipe.bench.processes import Started, about_machine, scratch
+from zpipe.bench.scratch import scratch
+from zpipe.client.run import Started
 from zpipe.config.keys import Config
 from zpipe.config.loading import load
 from zpipe.engines import machine
@@ -56,7 +58,7 @@ class Report(msgspec.Struct):
 def bench(path: str, settings: Sequence[str], seconds: float, tell: Callable[[str], None]) -> Report:
     """Measure the config; about `seconds` for each run. `tell` hears what is being done."""
     config = load(path, list(settings))
-    told, cores = about_machine(), machine.cores()
+    load_before, cores = round(os.getloadavg()[0], 2), machine.cores()
     tell(f"bare cost of a frame, one thread, {seconds:g} s")
     single = bare_of(path, settings, seconds, 1)
     tell(f"bare cost of a frame, {min(cores, MOST_AT_ONCE)} processes at once, {seconds:g} s")
@@ -76,8 +78,8 @@ def bench(path: str, settings: Sequence[str], seconds: float, tell: Callable[[st
         config=path,
         date=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         version=__version__,
-        processor=told["processor"],
-        load=told["load"],
+        processor=machine.processor(),
+        load=load_before,
         cores=cores,
         seconds=seconds,
         bare=single,
@@ -95,7 +97,9 @@ def bare_of(path: str, settings: Sequence[str], seconds: float, at_once: int) ->
     with scratch() as folder, contextlib.ExitStack() as stack:
         files = [Path(folder) / f"bare-{number}.json" for number in range(at_once)]
         processes = [
-            stack.enter_context(Started(["bench", path, "--seconds", str(seconds), "--bare", str(file), *pairs]))
+            stack.enter_context(
+                Started(["bench", path, "--seconds", str(seconds), "--bare", str(file), *pairs], with_us=True)
+            )
             for file in files
         ]
         for process in processes:

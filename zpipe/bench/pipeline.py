@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
-from zpipe.bench.processes import Started, scratch
+from zpipe.bench.scratch import scratch
+from zpipe.client.run import Started
+from zpipe.engines.machine import cpu_seconds_of_family
 from zpipe.errors import NotRunning, RunFailed
 from zpipe.results.file import whole_lines
 from zpipe.transport.control import Request, ask
@@ -110,7 +112,7 @@ def measure(
             "sink.linger_s=0",
         ]
         pairs = [part for setting in (*settings, *ours) for part in ("--set", setting)]
-        with Started(["up", config, "--quiet", "--overwrite", *pairs]) as run:
+        with Started(["up", config, "--quiet", "--overwrite", *pairs], with_us=True) as run:
             return Watch(run, name, results).figures(auto, seconds)
 
 
@@ -194,7 +196,7 @@ class Watch:
 
     def _moment(self) -> Moment:
         self._results.read()
-        return Moment(time.monotonic(), self._run.cpu_s(), len(self._results.total_ms))
+        return Moment(time.monotonic(), cpu_seconds_of_family(self._run.pid), len(self._results.total_ms))
 
 
 def workers_of(status: dict[str, Any]) -> dict[str, int] | None:

@@ -4,7 +4,7 @@ import contextlib
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import zmq
@@ -36,6 +36,7 @@ class Subscription:
 
     `endpoint`: where the sink publishes. `stream`: only this one. `first`: the number to begin with (1: from the
     start; None: with what comes next). `timeout_s`: raise NotRunning when nothing came for so long (None: wait).
+    `is_there`: asked when nothing comes, whether it still may; NotRunning if not.
     Ends after the end of every stream. Yields `Result`s; with `ends` also each stream's `Eos`.
     """
 
@@ -47,11 +48,13 @@ class Subscription:
         timeout_s: float | None = None,
         ends: bool = False,
         history_endpoint: str | None = None,
+        is_there: Callable[[], bool] = lambda: True,
     ) -> None:
         self._id = uuid.uuid4().hex
         self._timeout_s = timeout_s
         self._ends = ends
         self._endpoint = endpoint
+        self._is_there = is_there
         self._patience_ms = FIRST_REPLY_MS
         self.catch_up = CatchUp(stream, first)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -90,6 +93,9 @@ class Subscription:
                 heard = time.monotonic()
                 if self.catch_up.is_done:  # the sink need not wait until all of it is read here
                     self._tell(history.Request(self._id, done=True))
+            elif not self._is_there():
+                self.close()
+                raise NotRunning(f"the pipeline that published on {self._endpoint} has ended")
             elif self._timeout_s is not None and time.monotonic() - heard > self._timeout_s:
                 self.close()
                 raise NotRunning(f"nothing was published on {self._endpoint} for {self._timeout_s:g} s")
