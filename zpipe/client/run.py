@@ -186,7 +186,7 @@ class Run:
                 except NotRunning:  # it has ended, and we have not heard all
                     pass
         ended = set()
-        for _, message in read_recorded(self.started["results"], stream):
+        for _, message in read_recorded(self._results, stream):
             if message.run != self.started["run"]:
                 break
             if isinstance(message, Eos):
@@ -202,7 +202,7 @@ class Run:
         missing = (streams if stream is None else {stream}) - ended
         if missing or not streams:
             self.wait()
-            raise ResultsError(f"{self.started['results']} does not hold all of this run (any more)")
+            raise ResultsError(f"{self._results} does not hold all of this run (any more)")
 
     def _read_events(self) -> None:
         assert self._process.events is not None
@@ -215,6 +215,7 @@ class Run:
     def _take_event(self, event: dict[str, Any]) -> None:
         if event.get("event") == "started":
             self.started = event
+            self._results = Path(event["results"]).absolute()  # wherever this program goes
             self._bound.set()
         elif event.get("event") == "ended":
             self.ended = event
