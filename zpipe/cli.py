@@ -157,39 +157,32 @@ def bench(
 
 
 @main.command()
-@click.argument("endpoint", required=False)
+@click.argument("source", required=False)
 @click.option("--topic", "--stream", "stream", help="Only this stream (results/NAME or NAME).")
 @click.option("--from-start", is_flag=True, help="Begin with frame 1 of each stream, however late we come.")
 @click.option("--from", "first", type=click.IntRange(1), help="Begin with this number of each stream.")
 @click.option("--format", "form", type=click.Choice(["json", "table", "csv"]), default="json", show_default=True)
 @click.option("--timeout", "timeout_s", type=float, help="Give up after so many seconds without a message.")
 def subscribe(
-    endpoint: str | None, stream: str | None, from_start: bool, first: int | None, form: str, timeout_s: float | None
+    source: str | None, stream: str | None, from_start: bool, first: int | None, form: str, timeout_s: float | None
 ) -> None:
-    """Print results as they are published, each once and in order. Without ENDPOINT: of the pipeline that runs here.
+    """Print results as they are published, each once and in order. SOURCE is an endpoint, or a results file; without
+    it: the pipeline that runs here.
 
     \b
     Examples:
       zpipe subscribe tcp://127.0.0.1:5560
       zpipe subscribe --from-start --format csv > objects.csv
+      zpipe subscribe results.jsonl --format table
     """
-    from zpipe.client.subscription import Subscription
-    from zpipe.show.tables import WRITERS
+    from zpipe.show.results import print_results
 
     if stream is not None:
         stream = stream.removeprefix("results/")
-    with Subscription(
-        endpoint_or_running(endpoint), stream, 1 if from_start else first, timeout_s, ends=True
-    ) as results:
-        write = WRITERS[form](sys.stdout)
-        while True:
-            try:
-                line, message = results.next_line()
-            except StopIteration:
-                return
-            except KeyboardInterrupt:
-                sys.exit(130)
-            write(line, message)
+    try:
+        print_results(endpoint_or_running(source), stream, 1 if from_start else first, form, timeout_s)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 @main.command()

@@ -23,6 +23,9 @@ FIRST_REPLY_MS, LAST_REPLY_MS = 250, 4000
 """How long a reply is waited for: little at first, since a restarted sink never got the question, then longer and
 longer, since the network may be slow."""
 
+SILENT_S = 0.7
+"""After so long without an answer nobody seems to be there; said after a second, since questions are waited for."""
+
 MOST_QUESTIONS = 16
 """High-water mark of the history's socket: so many questions wait for a sink that is away, and no more."""
 
@@ -36,7 +39,8 @@ class Subscription:
 
     `endpoint`: where the sink publishes. `stream`: only this one. `first`: the number to begin with (1: from the
     start; None: with what comes next). `timeout_s`: raise NotRunning when nothing came for so long (None: wait).
-    `is_there`: asked when nothing comes, whether it still may; NotRunning if not.
+    `is_there`: asked when nothing comes, whether it still may; NotRunning if not. `on_silence`: called when nobody has
+    answered for a second, with whether somebody did before; again only after an answer.
     Ends after the end of every stream. Yields `Result`s; with `ends` also each stream's `Eos`.
     """
 
@@ -49,12 +53,16 @@ class Subscription:
         ends: bool = False,
         history_endpoint: str | None = None,
         is_there: Callable[[], bool] = lambda: True,
+        on_silence: Callable[[bool], None] = lambda was_there: None,
     ) -> None:
         self._id = uuid.uuid4().hex
         self._timeout_s = timeout_s
         self._ends = ends
         self._endpoint = endpoint
         self._is_there = is_there
+        self._on_silence = on_silence
+        self._answered = time.monotonic()
+        self._is_silent = False
         self._patience_ms = FIRST_REPLY_MS
         self.catch_up = CatchUp(stream, first)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -93,10 +101,12 @@ class Subscription:
                 heard = time.monotonic()
                 if self.catch_up.is_done:  # the sink need not wait until all of it is read here
                     self._tell(history.Request(self._id, done=True))
-            elif not self._is_there():
+                continue
+            self._notice_silence()
+            if not self._is_there():
                 self.close()
                 raise NotRunning(f"the pipeline that published on {self._endpoint} has ended")
-            elif self._timeout_s is not None and time.monotonic() - heard > self._timeout_s:
+            if self._timeout_s is not None and time.monotonic() - heard > self._timeout_s:
                 self.close()
                 raise NotRunning(f"nothing was published on {self._endpoint} for {self._timeout_s:g} s")
 
@@ -129,6 +139,7 @@ class Subscription:
             self._fetch([HOW_FAR])
             return len(self.catch_up.ready) > before
         parts = self._live.recv_multipart()
+        self._note_answer()
         with contextlib.suppress(msgspec.DecodeError):
             if len(parts) == 2:
                 self._fetch(self.catch_up.hear(parts[1], messages.parse(parts[1])))
@@ -162,9 +173,18 @@ class Subscription:
             self._patience_ms = min(2 * self._patience_ms, LAST_REPLY_MS)
             return None
         self._patience_ms = FIRST_REPLY_MS
+        self._note_answer()
         with contextlib.suppress(msgspec.DecodeError):
             return history.read_reply(self._history.recv())
         return None
+
+    def _note_answer(self) -> None:
+        self._answered, self._is_silent = time.monotonic(), False
+
+    def _notice_silence(self) -> None:
+        if not self._is_silent and time.monotonic() - self._answered >= SILENT_S:
+            self._is_silent = True
+            self._on_silence(self.catch_up.open is not None)
 
     def _tell(self, request: history.Request) -> None:
         """Send a request; if too many wait already, the sink has been away for long, and those will do."""
