@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -209,63 +209,79 @@ def draw(results: str, out: str, folders: tuple[str, ...], config: str | None) -
     click.echo(f"{count} picture(s) in {out}")
 
 
+def complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The pipelines that run here, for the shell's completion."""
+    from zpipe.transport.run_folder import all_living
+
+    return [name for name in all_living() if name.startswith(incomplete)]
+
+
 @main.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_names)
+@click.option("--all", "of_all", is_flag=True, help="Of all pipelines that run here; with --json a list.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def status(name: str | None, as_json: bool) -> None:
-    """Say how a running pipeline is doing. NAME is needed only where several run.
+def status(name: str | None, of_all: bool, as_json: bool) -> None:
+    """Say how a running pipeline is doing; without NAME all that run here.
 
     \b
     Examples:
       zpipe status
       zpipe status yard --json
+      zpipe status --all --json
     """
     import msgspec
 
+    from zpipe.client.pipelines import status_of_all
     from zpipe.show.tables import print_status
     from zpipe.transport.control import Request, ask
 
-    found = ask(name, Request("status"))
+    if of_all and name is not None:
+        raise click.UsageError("--all is for all pipelines, NAME for one: give one of them")
     if as_json:
+        found = status_of_all() if of_all else ask(name, Request("status"))
         click.echo(msgspec.json.encode(found).decode())
-    else:
-        print_status(found)
+        return
+    pipelines = status_of_all() if name is None else []
+    for each in pipelines or [ask(name, Request("status"))]:
+        print_status(each)
 
 
 @main.command()
-@click.argument("counts", nargs=-1, required=True, metavar="STAGE=N...")
-@click.option("--name", help="Name of the pipeline, where several run.")
+@click.argument("counts", nargs=-1, required=True, metavar="STAGE=N|auto...")
+@click.option("--name", help="Name of the pipeline, where several run.", shell_complete=complete_names)
 def scale(counts: tuple[str, ...], name: str | None) -> None:
     """Change how many workers the stages of a running pipeline have. Nothing is lost by it.
 
     \b
     Example:
       zpipe scale detect=4 classify=1
+      zpipe scale detect=auto
     """
-    from zpipe.transport.control import Request, ask
+    from zpipe.client import pipelines
 
-    wanted: dict[str, int] = {}
+    wanted: dict[str, int | Literal["auto"]] = {}
     for pair in counts:
         stage, separator, count = pair.partition("=")
-        if not separator or not count.isdecimal():
-            raise click.UsageError(f"{pair!r} is not STAGE=N")
-        wanted[stage] = int(count)
-    now = ask(name, Request("scale", wanted))
+        if not separator or not (count == "auto" or (count.isascii() and count.isdecimal())):
+            raise click.UsageError(f"{pair!r} is neither STAGE=N nor STAGE=auto")
+        wanted[stage] = "auto" if count == "auto" else int(count)
+    now = pipelines.scale(name, wanted)
     click.echo(" ".join(f"{stage}={count}" for stage, count in now.items()))
 
 
 @main.command()
-@click.argument("name", required=False)
-def stop(name: str | None) -> None:
+@click.argument("name", required=False, shell_complete=complete_names)
+@click.option("--wait", is_flag=True, help="Come back when it has ended.")
+def stop(name: str | None, wait: bool) -> None:
     """Drain a running pipeline: it reads nothing more, finishes what is in flight, and ends.
 
     \b
     Example:
-      zpipe stop yard
+      zpipe stop yard --wait
     """
-    from zpipe.transport.control import Request, ask
+    from zpipe.client import pipelines
 
-    click.echo(ask(name, Request("stop")))
+    click.echo(pipelines.stop(name, wait))
 
 
 @main.command("plugin-path")
