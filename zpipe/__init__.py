@@ -13,20 +13,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zpipe.client.run import Run, up
     from zpipe.client.subscription import Subscription, subscribe
-    from zpipe.errors import ZpipeError
+    from zpipe.errors import (
+        AlreadyRunning,
+        ConfigError,
+        FrameError,
+        ModelError,
+        NotRunning,
+        ResultsError,
+        RunFailed,
+        ZpipeError,
+    )
     from zpipe.messages import Classification, Detection, Eos, Failure, Object, Resolution, Result
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlreadyRunning",
     "Classification",
+    "ConfigError",
     "Detection",
     "Eos",
     "Failure",
+    "FrameError",
+    "ModelError",
+    "NotRunning",
     "Object",
     "Resolution",
     "Result",
+    "ResultsError",
     "Run",
+    "RunFailed",
     "Subscription",
     "ZpipeError",
     "__version__",
@@ -37,7 +53,10 @@ __all__ = [
 _HOMES = {
     "client.run": {"Run", "up"},
     "client.subscription": {"Subscription", "subscribe"},
-    "errors": {"ZpipeError"},
+    "errors": {
+        *("AlreadyRunning", "ConfigError", "FrameError", "ModelError"),
+        *("NotRunning", "ResultsError", "RunFailed", "ZpipeError"),
+    },
 }
 
 
@@ -49,3 +68,8 @@ def __getattr__(name: str) -> Any:
 
     home = next((home for home, names in _HOMES.items() if name in names), "messages")
     return getattr(import_module(f"zpipe.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, so that they complete before they are imported."""
+    return sorted(__all__)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -159,39 +159,32 @@ def bench(
 
 
 @main.command()
-@click.argument("endpoint", required=False)
+@click.argument("source", required=False)
 @click.option("--topic", "--stream", "stream", help="Only this stream (results/NAME or NAME).")
 @click.option("--from-start", is_flag=True, help="Begin with frame 1 of each stream, however late we come.")
 @click.option("--from", "first", type=click.IntRange(1), help="Begin with this number of each stream.")
 @click.option("--format", "form", type=click.Choice(["json", "table", "csv"]), default="json", show_default=True)
 @click.option("--timeout", "timeout_s", type=float, help="Give up after so many seconds without a message.")
 def subscribe(
-    endpoint: str | None, stream: str | None, from_start: bool, first: int | None, form: str, timeout_s: float | None
+    source: str | None, stream: str | None, from_start: bool, first: int | None, form: str, timeout_s: float | None
 ) -> None:
-    """Print results as they are published, each once and in order. Without ENDPOINT: of the pipeline that runs here.
+    """Print results as they are published, each once and in order. SOURCE is an endpoint, or a results file; without
+    it: the pipeline that runs here.
 
     \b
     Examples:
       zpipe subscribe tcp://127.0.0.1:5560
       zpipe subscribe --from-start --format csv > objects.csv
+      zpipe subscribe results.jsonl --format table
     """
-    from zpipe.client.subscription import Subscription
-    from zpipe.show.tables import WRITERS
+    from zpipe.show.results import print_results
 
     if stream is not None:
         stream = stream.removeprefix("results/")
-    with Subscription(
-        endpoint_or_running(endpoint), stream, 1 if from_start else first, timeout_s, ends=True
-    ) as results:
-        write = WRITERS[form](sys.stdout)
-        while True:
-            try:
-                line, message = results.next_line()
-            except StopIteration:
-                return
-            except KeyboardInterrupt:
-                sys.exit(130)
-            write(line, message)
+    try:
+        print_results(endpoint_or_running(source), stream, 1 if from_start else first, form, timeout_s)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 @main.command()
@@ -218,63 +211,79 @@ def draw(results: str, out: str, folders: tuple[str, ...], config: str | None) -
     click.echo(f"{count} picture(s) in {out}")
 
 
+def complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The pipelines that run here, for the shell's completion."""
+    from zpipe.transport.run_folder import all_living
+
+    return [name for name in all_living() if name.startswith(incomplete)]
+
+
 @main.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_names)
+@click.option("--all", "of_all", is_flag=True, help="Of all pipelines that run here; with --json a list.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def status(name: str | None, as_json: bool) -> None:
-    """Say how a running pipeline is doing. NAME is needed only where several run.
+def status(name: str | None, of_all: bool, as_json: bool) -> None:
+    """Say how a running pipeline is doing; without NAME all that run here.
 
     \b
     Examples:
       zpipe status
       zpipe status yard --json
+      zpipe status --all --json
     """
     import msgspec
 
+    from zpipe.client.pipelines import status_of_all
     from zpipe.show.terminal import print_status
     from zpipe.transport.control import ask_status
 
-    found = ask_status(name)
+    if of_all and name is not None:
+        raise click.UsageError("--all is for all pipelines, NAME for one: give one of them")
     if as_json:
+        found = status_of_all() if of_all else ask_status(name)
         click.echo(msgspec.json.encode(found).decode())
-    else:
-        print_status(found)
+        return
+    pipelines = status_of_all() if name is None else []
+    for each in pipelines or [ask_status(name)]:
+        print_status(each)
 
 
 @main.command()
-@click.argument("counts", nargs=-1, required=True, metavar="STAGE=N...")
-@click.option("--name", help="Name of the pipeline, where several run.")
+@click.argument("counts", nargs=-1, required=True, metavar="STAGE=N|auto...")
+@click.option("--name", help="Name of the pipeline, where several run.", shell_complete=complete_names)
 def scale(counts: tuple[str, ...], name: str | None) -> None:
     """Change how many workers the stages of a running pipeline have. Nothing is lost by it.
 
     \b
     Example:
       zpipe scale detect=4 classify=1
+      zpipe scale detect=auto
     """
-    from zpipe.transport.control import Request, ask
+    from zpipe.client import pipelines
 
-    wanted: dict[str, int] = {}
+    wanted: dict[str, int | Literal["auto"]] = {}
     for pair in counts:
         stage, separator, count = pair.partition("=")
-        if not separator or not count.isdecimal():
-            raise click.UsageError(f"{pair!r} is not STAGE=N")
-        wanted[stage] = int(count)
-    now = ask(name, Request("scale", wanted))
+        if not separator or not (count == "auto" or (count.isascii() and count.isdecimal())):
+            raise click.UsageError(f"{pair!r} is neither STAGE=N nor STAGE=auto")
+        wanted[stage] = "auto" if count == "auto" else int(count)
+    now = pipelines.scale(name, wanted)
     click.echo(" ".join(f"{stage}={count}" for stage, count in now.items()))
 
 
 @main.command()
-@click.argument("name", required=False)
-def stop(name: str | None) -> None:
+@click.argument("name", required=False, shell_complete=complete_names)
+@click.option("--wait", is_flag=True, help="Come back when it has ended.")
+def stop(name: str | None, wait: bool) -> None:
     """Drain a running pipeline: it reads nothing more, finishes what is in flight, and ends.
 
     \b
     Example:
-      zpipe stop yard
+      zpipe stop yard --wait
     """
-    from zpipe.transport.control import Request, ask
+    from zpipe.client import pipelines
 
-    click.echo(ask(name, Request("stop")))
+    click.echo(pipelines.stop(name, wait))
 
 
 @main.command("plugin-path")

@@ -140,5 +140,7 @@ def topic(stream: str) -> bytes:
 
 
 def label_of(labels: Sequence[str], label_id: int) -> str:
-    """The name of a class; its number where the model has no names."""
-    return labels[label_id] if 0 <= label_id < len(labels) else str(label_id)
+    """The name of a class; its number where the model has no names. Half a character of a name, which no message can
+    carry, is written as `\\uNNNN`."""
+    label = labels[label_id] if 0 <= label_id < len(labels) else str(label_id)
+    return label if label.isascii() else label.encode(errors="backslashreplace").decode()

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import psutil
 import pytest
 from harness import make_config, make_frames, until
@@ -61,6 +63,24 @@ def test_a_config_is_measured(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
     assert not left_behind(process.pid)
     assert not (tmp_path / "results.jsonl").exists(), "the config's own results file is not touched"
+
+
+@pytest.mark.timeout(240)
+def test_a_short_video_is_gone_through_again_and_again(tmp_path: Path) -> None:
+    """Edge 10: "only 0 frames could be measured", whatever --seconds was."""
+    video = tmp_path / "it's short.mp4"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    for level in range(12):
+        writer.write(np.full((48, 64, 3), 20 * level, np.uint8))
+    writer.release()
+    config = make_config(
+        tmp_path, video, detect={"options": {"work_ms": 2}}, ingest=[{"path": str(video), "stream": "v"}]
+    )
+    process = bench(config, "--seconds", "0.5", "--json")
+    out, said = process.communicate(timeout=220)
+    assert process.returncode == 0, said
+    assert all(run["frames"] > 12 for run in json.loads(out)["runs"])
+    assert not left_behind(process.pid)
 
 
 @pytest.mark.timeout(120)

@@ -7,6 +7,8 @@ from harness import until
 
 from zpipe import wire
 from zpipe.client.subscription import Subscription
+from zpipe.rules import history
+from zpipe.rules.catch_up import Wanted
 
 
 class Reader:
@@ -21,13 +23,13 @@ class Reader:
         self.error: BaseException | None = None
         self.may_read = threading.Event()
         self.may_read.set()
-        fetch = subscription._fetch
+        ask = subscription._ask
 
-        def counted(stream: str) -> None:
-            self.fetched += 1
-            fetch(stream)
+        def counted(wanted: Wanted) -> history.Reply | None:
+            self.fetched += wanted.stream is not None
+            return ask(wanted)
 
-        subscription._fetch = counted
+        subscription._ask = counted
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -37,7 +39,7 @@ class Reader:
             while not self._leaving.is_set():
                 self.may_read.wait()
                 line, _ = self.subscription.next_line()
-                self.most_ready = max(self.most_ready, len(self.subscription._ready))
+                self.most_ready = max(self.most_ready, len(self.subscription.catch_up.ready))
                 self.lines.append(line)
                 self.seen.append(essence_of(line))
         except StopIteration:

@@ -14,6 +14,7 @@ from zpipe.client.subscription import Subscription
 from zpipe.errors import NotRunning, ZpipeError
 from zpipe.messages import Eos, Result
 from zpipe.results import publisher
+from zpipe.rules.catch_up import HOW_FAR
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -55,7 +56,7 @@ def test_from_a_number(broker, start_sink, read, first, expected) -> None:
     sink = start_sink()
     publish(broker, sink, *range(1, 21))
     reader = read(sink.publish, first=first)
-    until(lambda: reader.subscription._next)
+    until(lambda: reader.subscription.catch_up.next)
     publish(broker, sink, *range(21, 31))
     end(sink, 30)
     assert reader.ended() == expected
@@ -66,7 +67,7 @@ def test_with_what_comes_next(broker, start_sink, read) -> None:
     sink = start_sink()
     publish(broker, sink, *range(1, 21))
     reader = read(sink.publish, first=None)
-    until(lambda: reader.subscription._next)
+    until(lambda: reader.subscription.catch_up.next)
     publish(broker, sink, *range(21, 31))
     end(sink, 30)
     assert reader.ended() == YARD[20:]
@@ -191,13 +192,13 @@ def test_a_sink_that_is_away_for_long_is_not_flooded_with_questions_when_it_is_b
     endpoint = free_endpoint()
     with Subscription(endpoint, first=1) as subscription:
         for _ in range(200):
-            subscription._catch_up()
+            subscription._fetch([HOW_FAR])
         subscription._patience_ms = 5000
         questions = []
         answer = publisher.reply_to
         monkeypatch.setattr(publisher, "reply_to", lambda data, *rest: questions.append(data) or answer(data, *rest))
         start_sink(endpoints=(endpoint, None))
-        until(lambda: subscription._catch_up() or subscription._open)
+        until(lambda: subscription._fetch([HOW_FAR]) or subscription.catch_up.open)
         assert len(questions) <= 2 * client.MOST_QUESTIONS + 5
 
 
@@ -265,7 +266,7 @@ def test_another_run_on_the_same_endpoint_begins_anew(broker, start_sink, read, 
     """A run that was stopped in the middle, and one after it: the second is seen from its first result on."""
     sink = start_sink()
     reader = read(sink.publish, first=first)
-    until(lambda: reader.subscription._next)
+    until(lambda: reader.subscription.catch_up.next)
     publish(broker, sink, *range(1, 21))
     reader.wait_for(20)
     sink.crash()

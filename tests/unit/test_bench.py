@@ -13,13 +13,15 @@ from rich.console import Console
 
 from zpipe.bench import chart, command, counts, table
 from zpipe.bench.bare import Bare
-from zpipe.bench.frames import Room, Sample, spread
+from zpipe.bench.frames import Sample, spread
 from zpipe.bench.measure import Report, count_settings, recommended, stage_costs
 from zpipe.bench.pipeline import Figures, Latency, Tail
-from zpipe.bench.processes import cpu_of_family, scratch
+from zpipe.bench.scratch import scratch
 from zpipe.config.keys import Config
 from zpipe.config.loading import load
+from zpipe.engines.machine import cpu_seconds_of_family, private_bytes
 from zpipe.errors import ConfigError
+from zpipe.sources.room import Room
 
 BARE = Bare(
     {"read": 0.2, "decode": 4.0, "detect": 12.0, "classify": 31.0},
@@ -87,8 +89,11 @@ def test_counts_are_between_one_and_the_cores(cost: list[float], cores: int) -> 
     assert all(len(each) == len(cost) and min(each) >= 1 and max(each) <= cores for each in tried)
 
 
-def test_auto_is_recommended_if_it_is_as_good() -> None:
-    assert recommended([figures(1, 2, 30.0), figures(2, 2, 29.5, auto=True)]) is None
+def test_auto_is_recommended_unless_the_counts_that_would_be_were_faster() -> None:
+    """Edge 10: it was recommended where it was worse."""
+    assert recommended([figures(1, 2, 30.0), figures(2, 2, 30.0, auto=True)]) is None
+    assert recommended([figures(1, 2, 29.6), figures(2, 2, 30.0), figures(2, 2, 29.7, auto=True)]) is None
+    assert recommended([figures(1, 2, 30.0), figures(2, 2, 29.9, auto=True)]) == {"detect": 1, "classify": 2}
     assert recommended([figures(1, 2, 30.0), figures(2, 2, 28.0, auto=True)]) == {"detect": 1, "classify": 2}
 
 
@@ -186,12 +191,22 @@ def test_a_results_file_is_followed_while_it_grows(tmp_path: Path) -> None:
 
 
 def test_cpu_time_of_a_process_that_is_gone_is_none() -> None:
-    assert cpu_of_family(1 << 30) == 0.0
+    assert cpu_seconds_of_family(1 << 30) == 0.0
+    assert private_bytes(1 << 30) == 0
+    assert private_bytes(os.getpid()) > 1 << 20
 
 
 # ---- showing it -----------------------------------------------------------------------------------------------------
 
 RUNS = [figures(1, 1, 20.0), figures(1, 2, 29.6), figures(2, 2, 30.0, auto=True)]
+
+
+def test_what_was_measured_is_shown_however_little() -> None:
+    """Edge 10: 35 s of measuring were thrown away."""
+    assert "not one frame" in table.advice(report([]))
+    few = msgspec.structs.replace(RUNS[0], frames=3)
+    assert "of few frames, 3 in one run" in table.advice(report([few]))
+    assert chart.shapes_of(report([]))
 
 
 def test_the_table_fits_80_columns() -> None:

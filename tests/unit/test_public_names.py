@@ -8,6 +8,13 @@ import pytest
 import zpipe
 
 HOMES = {
+    "AlreadyRunning": "errors",
+    "ConfigError": "errors",
+    "FrameError": "errors",
+    "ModelError": "errors",
+    "NotRunning": "errors",
+    "ResultsError": "errors",
+    "RunFailed": "errors",
     "Classification": "messages",
     "Detection": "messages",
     "Eos": "messages",
@@ -30,6 +37,7 @@ def test_the_public_names_and_where_they_live() -> None:
     }
     for name in HOMES:
         assert getattr(zpipe, name).__doc__
+    assert {*HOMES} <= {*dir(zpipe)}, "Edge 2: they complete"
 
 
 def test_a_name_that_is_not_there_says_so() -> None:

@@ -5,6 +5,7 @@
     pipeline  one run of the pipeline: frames/s, CPU time, latency, memory
     counts    which worker counts are worth a run, and which of them to recommend
     measure   all of it in turn, as one report
+    scratch   folders for what is written meanwhile
     table     the report for a terminal
     chart     the report as a picture (PNG, SVG, HTML)
 

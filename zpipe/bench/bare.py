@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zpipe.bench.frames import MOST_FILES, Room, Sample, first
+from zpipe.bench.frames import MOST_FILES, Sample, first
 from zpipe.config.keys import Config
 from zpipe.errors import FrameError, RunFailed
 from zpipe.images.decoding import decode
@@ -19,6 +19,7 @@ from zpipe.messages import Result
 from zpipe.models.interface import Classifier, Detector
 from zpipe.pixels import Pixels
 from zpipe.source import SourceFrame
+from zpipe.sources.room import Room
 from zpipe.stages.loop import DecodedPicture, Means, open_stage
 
 WARM_UP = 3

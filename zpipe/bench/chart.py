@@ -75,7 +75,7 @@ def shapes_of(report: Report) -> tuple[list[Shape], int]:
 
 
 def _rates(report: Report, shapes: list[Shape], y: float) -> float:
-    scale = (WIDTH - LEFT - RIGHT) / max(report.bound, *(run.frames_per_s for run in report.runs))
+    scale = (WIDTH - LEFT - RIGHT) / max([report.bound, *(run.frames_per_s for run in report.runs)])
     top = y
     for run in report.runs:
         shapes.append(Text(20, y + BAR - 8, workers_of(run), 14))
@@ -88,7 +88,7 @@ def _rates(report: Report, shapes: list[Shape], y: float) -> float:
 
 
 def _costs(report: Report, shapes: list[Shape], y: float) -> float:
-    most = max(report.bare.total_ms, *(run.cpu_ms for run in report.runs))
+    most = max([report.bare.total_ms, *(run.cpu_ms for run in report.runs)])
     scale = (WIDTH - LEFT - RIGHT) / most
     steps = list(report.bare.cost_ms.items())
     for run in report.runs:

@@ -30,9 +30,12 @@ def candidates(cost: Sequence[float], cores: int) -> list[Counts]:
 
 
 def best(reached: Mapping[Counts | None, float]) -> Counts | None:
-    """The counts to recommend, by frames/s reached with them; None is `auto`, which is taken if it is as good."""
-    most = max(reached.values())
-    good = [counts for counts, rate in reached.items() if rate >= most * (1 - CLOSE)]
-    if None in good:
+    """The counts to recommend, by frames/s reached with them: of the fixed ones that are about as good as the best of
+    them those with the fewest workers; None is `auto`, which is taken unless they were faster."""
+    fixed = {counts: rate for counts, rate in reached.items() if counts is not None}
+    if not fixed:
         return None
-    return min((counts for counts in good if counts is not None), key=lambda counts: (sum(counts), -reached[counts]))
+    most = max(fixed.values())
+    good = [counts for counts, rate in fixed.items() if rate >= most * (1 - CLOSE)]
+    chosen = min(good, key=lambda counts: (sum(counts), -fixed[counts]))
+    return None if reached.get(None, 0.0) >= fixed[chosen] else chosen

@@ -1,16 +1,13 @@
 """The sample: which frames are measured, the same for the bare cost and for every run.
 
-Of image files it is some that lie evenly in the sources, gone through again and again; of a video it is the video
-from its beginning.
+Of image files it is some that lie evenly in the sources, of a video the video from its beginning; both are gone through
+again and again.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from zpipe.config.keys import Config, IngestConfig
 from zpipe.errors import ConfigError
@@ -24,39 +21,8 @@ MOST_FILES = 2000
 MOST_LINES = 2_000_000
 """Most lines of a list file for a run: 400 s at 5,000 frames/s, and 100 MB."""
 
-
-class Room:
-    """Memory of our own that a source can load a frame into, as it does into a slot (source.py)."""
-
-    def __init__(self) -> None:
-        self._memory = np.empty(1 << 20, np.uint8)
-        self._encoded_bytes = 0
-        self._pixels: NDArray[np.uint8] | None = None
-
-    def encoded(self, size_bytes: int) -> memoryview:
-        """Writable room for an encoded file."""
-        self._encoded_bytes, self._pixels = size_bytes, None
-        return self._of(size_bytes).data
-
-    def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
-        """Writable room for a decoded picture."""
-        self._pixels = self._of(height * width * 3).reshape(height, width, 3)
-        return self._pixels
-
-    @property
-    def decoded(self) -> NDArray[np.uint8] | None:
-        """The picture, if the source gave pixels."""
-        return self._pixels
-
-    @property
-    def file(self) -> memoryview:
-        """The encoded file, if the source gave one."""
-        return self._memory[: self._encoded_bytes].data
-
-    def _of(self, size_bytes: int) -> NDArray[np.uint8]:
-        if len(self._memory) < size_bytes:
-            self._memory = np.empty(size_bytes * 5 // 4, np.uint8)
-        return self._memory[:size_bytes]
+MOST_TIMES = 100_000
+"""Most times that a video is gone through; each is opened when its turn comes."""
 
 
 def files_of(entry: IngestConfig, max_pixels: int) -> list[str] | None:
@@ -96,7 +62,7 @@ class Sample:
 
     @property
     def is_video(self) -> bool:
-        """Whether a source is a video: then a run ends when it does."""
+        """Whether a source is a video: then nobody knows how long a pass is."""
         return None in self._files
 
     def __len__(self) -> int:
@@ -114,18 +80,33 @@ class Sample:
                 yield from (FileFrame(os.path.basename(path), path, 1 << 40) for path in files)
 
     def sources(self, folder: Path, frames: int) -> list[dict[str, object]]:
-        """The `ingest` section of a run over so many frames of the sample: list files in `folder`, and the videos."""
+        """The `ingest` section of a run over so many frames of the sample; what repeats them is in `folder`."""
         entries: list[dict[str, object]] = []
-        share = frames // max(1, sum(bool(files) for files in self._files)) + 1
+        share = frames // max(1, sum(files is None or bool(files) for files in self._files)) + 1
         for number, (entry, files) in enumerate(zip(self._config.ingest, self._files, strict=True)):
             if files is None:
-                entries.append({"path": entry.path, "stream": entry.stream, "every": entry.every})
+                looped = loop_video(entry, folder, number, share, self._config.frames.max_pixels)
+                entries.append({"path": looped, "stream": entry.stream, "every": entry.every})
             elif files:
                 path = folder / f"frames-{number}.txt"
                 with open(path, "w") as file:
                     file.writelines(f"{files[i % len(files)]}\n" for i in range(min(share, MOST_LINES)))
                 entries.append({"path": str(path), "stream": entry.stream})
         return entries
+
+
+def loop_video(entry: IngestConfig, folder: Path, number: int, frames: int, max_pixels: int) -> str:
+    """The path of a playlist in `folder` that plays a video as often as so many frames need; the video's own if FFmpeg
+    cannot play it so. FFmpeg takes only plain names in it for safe, so the video has one there."""
+    link, path = folder / f"once-{number}{Path(entry.path).suffix}", folder / f"looped-{number}.mp4"
+    link.symlink_to(Path(entry.path).absolute())
+    source = open_source(entry, max_pixels)
+    source.close()
+    times = min(MOST_TIMES, frames // max(1, source.total or 1) + 1)
+    path.write_text("ffconcat version 1.0\n" + f"file '{link.name}'\n" * times)
+    looped = open_source(IngestConfig(path=str(path), every=entry.every), max_pixels)
+    looped.close()
+    return entry.path if looped.total_is_exact else str(path)
 
 
 def first(sample: Sample, count: int) -> Iterator[SourceFrame]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,14 +14,18 @@ from zpipe.bench import counts, pipeline
 from zpipe.bench.bare import Bare
 from zpipe.bench.counts import Counts
 from zpipe.bench.frames import MOST_FILES, Sample
-from zpipe.bench.pipeline import Figures
-from zpipe.bench.processes import Started, about_machine, scratch
+from zpipe.bench.pipeline import LEAST_FRAMES, MOST_TIMES, Figures
+from zpipe.bench.scratch import scratch
+from zpipe.client.run import Started
 from zpipe.config.keys import Config
 from zpipe.config.loading import load
 from zpipe.engines import machine
 
 MOST_AT_ONCE = 16
 """Processes of the measurement on all cores at once; each loads the models."""
+
+LEAST_SOURCE = 5 * LEAST_FRAMES
+"""Frames that a run has at least: those in flight at its end are not measured."""
 
 SPARE_S = 15.0
 """For so long a run must have frames beyond the time measured: workers come, `auto` settles."""
@@ -57,7 +62,7 @@ class Report(msgspec.Struct):
 def bench(path: str, settings: Sequence[str], seconds: float, tell: Callable[[str], None]) -> Report:
     """Measure the config; about `seconds` for each run. `tell` hears what is being done."""
     config = load(path, list(settings))
-    told, cores = about_machine(), machine.cores()
+    load_before, cores = round(os.getloadavg()[0], 2), machine.cores()
     tell(f"bare cost of a frame, one thread, {seconds:g} s")
     single = bare_of(path, settings, seconds, 1)
     tell(f"bare cost of a frame, {min(cores, MOST_AT_ONCE)} processes at once, {seconds:g} s")
@@ -67,18 +72,22 @@ def bench(path: str, settings: Sequence[str], seconds: float, tell: Callable[[st
     with scratch() as folder:
         sample = Sample(config)
         sample.limit(min(MOST_FILES, single.sample))
-        sources = sample.sources(Path(folder), int(bound * (seconds + SPARE_S)))
+        sources = sample.sources(Path(folder), max(LEAST_SOURCE, int(bound * (seconds * MOST_TIMES + SPARE_S))))
         for tried in [*counts.candidates(stage_costs(config, single), cores), None]:
             tell(f"pipeline at {label_of(tried)}, {seconds:g} s")
             chosen = [*settings, *count_settings(config, tried)]
-            runs.append(pipeline.measure(path, chosen, sources, tried is None, seconds))
-            tell(f"  {runs[-1].frames_per_s:.1f} frames/s, {runs[-1].cpu_ms:.2f} ms of CPU time a frame")
+            figures = pipeline.measure(path, chosen, sources, tried is None, seconds)
+            if figures is None:
+                tell("  not one frame came in that time (--seconds gives it more)")
+                continue
+            runs.append(figures)
+            tell(f"  {figures.frames_per_s:.1f} frames/s, {figures.cpu_ms:.2f} ms of CPU time a frame")
     return Report(
         config=path,
         date=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         version=__version__,
-        processor=told["processor"],
-        load=told["load"],
+        processor=machine.processor(),
+        load=load_before,
         cores=cores,
         seconds=seconds,
         bare=single,
@@ -96,7 +105,9 @@ def bare_of(path: str, settings: Sequence[str], seconds: float, at_once: int) ->
     with scratch() as folder, contextlib.ExitStack() as stack:
         files = [Path(folder) / f"bare-{number}.json" for number in range(at_once)]
         processes = [
-            stack.enter_context(Started(["bench", path, "--seconds", str(seconds), "--bare", str(file), *pairs]))
+            stack.enter_context(
+                Started(["bench", path, "--seconds", str(seconds), "--bare", str(file), *pairs], with_us=True)
+            )
             for file in files
         ]
         for process in processes:

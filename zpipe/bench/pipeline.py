@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from zpipe.bench.processes import Started, scratch
+from zpipe.bench.scratch import scratch
+from zpipe.client.run import Started
+from zpipe.engines.machine import cpu_seconds_of_family
 from zpipe.errors import NotRunning, RunFailed
 from zpipe.results.file import whole_lines
 from zpipe.snapshot import Snapshot
@@ -28,6 +30,9 @@ TAIL = 4
 """Looks that do not count when the sources end meanwhile: the last second, in which workers run out of frames."""
 
 LEAST_FRAMES = 10
+"""Fewer frames say little: for so many a run is watched longer, up to MOST_TIMES the time given."""
+
+MOST_TIMES = 4
 
 
 class Latency(msgspec.Struct):
@@ -97,8 +102,9 @@ class Tail:
 
 def measure(
     config: str, settings: Sequence[str], sources: list[dict[str, object]], auto: bool, seconds: float
-) -> Figures:
-    """Run the config with `settings` (as of --set) over `sources`; `auto`: its counts settle while it runs."""
+) -> Figures | None:
+    """Run the config with `settings` (as of --set) over `sources`; `auto`: its counts settle while it runs. None if
+    not one frame came in the time."""
     with scratch() as folder:
         results, name = Path(folder) / "results.jsonl", f"bench-{os.getpid()}"
         ours = [
@@ -110,7 +116,7 @@ def measure(
             "sink.linger_s=0",
         ]
         pairs = [part for setting in (*settings, *ours) for part in ("--set", setting)]
-        with Started(["up", config, "--quiet", "--overwrite", *pairs]) as run:
+        with Started(["up", config, "--quiet", "--overwrite", *pairs], with_us=True) as run:
             return Watch(run, name, results).figures(auto, seconds)
 
 
@@ -122,25 +128,24 @@ class Watch:
         self._name = name
         self._results = Tail(results)
 
-    def figures(self, auto: bool, seconds: float) -> Figures:
+    def figures(self, auto: bool, seconds: float) -> Figures | None:
         """Wait until it is steady, then watch it for so long, or until its sources end.
 
-        Sources that end before it is steady (a short video) are measured from when its workers were there.
+        Sources that end before it is steady are measured from when its workers were there.
         """
         status, moments = self._await_steady(AUTO_STEADY_S if auto else STEADY_S)
         if self._flows:
             moments = moments[-1:]
-        while self._flows and moments[-1].at_s - moments[0].at_s < seconds:
+        while self._flows and is_too_short(moments, seconds):
             time.sleep(LOOK_S)
             moments.append(self._moment())
         self._run.check()
         if self._flows:
             status = self._status() or status
-        else:
+        elif len(moments) > TAIL + 1:
             moments = moments[:-TAIL]
-        frames = moments[-1].published - moments[0].published if moments else 0
-        if frames < LEAST_FRAMES or status is None:
-            raise RunFailed(f"only {frames} frames could be measured: take longer (--seconds), or more frames")
+        if status is None or not moments or moments[-1].published == moments[0].published:
+            return None
         return self._told(moments[0], moments[-1], status, auto)
 
     @property
@@ -192,7 +197,13 @@ class Watch:
 
     def _moment(self) -> Moment:
         self._results.read()
-        return Moment(time.monotonic(), self._run.cpu_s(), len(self._results.total_ms))
+        return Moment(time.monotonic(), cpu_seconds_of_family(self._run.pid), len(self._results.total_ms))
+
+
+def is_too_short(moments: list[Moment], seconds: float) -> bool:
+    """Whether a run must be watched on: for the time given, and longer while few frames have come."""
+    took_s, frames = moments[-1].at_s - moments[0].at_s, moments[-1].published - moments[0].published
+    return took_s < seconds or (frames < LEAST_FRAMES and took_s < seconds * MOST_TIMES)
 
 
 def workers_of(status: Snapshot) -> dict[str, int] | None:

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from zpipe.bench.measure import Report
-from zpipe.bench.pipeline import Figures
+from zpipe.bench.pipeline import LEAST_FRAMES, Figures
 
 SLOWER = 0.97
 """A machine whose bound with all cores busy is below this share of the other is worth a word."""
@@ -73,7 +73,11 @@ def workers_of(run: Figures) -> str:
 
 def advice(report: Report) -> str:
     """The counts to take, in words."""
+    if not report.runs:
+        return "nothing to recommend: not one frame came in the time of any run (--seconds gives it more)"
+    fewest = min(run.frames for run in report.runs)
+    doubt = f" (of few frames, {fewest} in one run: --seconds gives it more)" if fewest < LEAST_FRAMES else ""
     if report.recommended is None:
-        return "recommended: count: auto (the default); no fixed counts were clearly faster"
+        return "recommended: count: auto (the default); no fixed counts were clearly faster" + doubt
     counts = ", ".join(f"{stage} {count}" for stage, count in report.recommended.items())
-    return f"recommended: {counts}"
+    return f"recommended: {counts}{doubt}"

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from zpipe.config.keys import FramesConfig, IngestConfig
 from zpipe.config.loading import load
@@ -15,6 +14,7 @@ from zpipe.images.decoding import decode
 from zpipe.pixels import Pixels
 from zpipe.source import SourceFrame
 from zpipe.sources.opening import open_source
+from zpipe.sources.room import Room
 
 Progress = Callable[[int], None]
 
@@ -105,25 +105,9 @@ class Reader:
         return None
 
 
-class Memory:
-    """A slot in ordinary memory."""
-
-    data: Pixels
-    decoded = False
-
-    def encoded(self, size_bytes: int) -> memoryview:
-        """Room for an encoded file."""
-        self.data, self.decoded = np.empty(size_bytes, np.uint8), False
-        return self.data.data
-
-    def pixels(self, height: int, width: int) -> Pixels:
-        """Room for a decoded picture."""
-        self.data, self.decoded = np.empty((height, width, 3), np.uint8), True
-        return self.data
-
-
 def picture_of(frame: SourceFrame) -> Pixels:
     """A source's frame as a picture (height, width, 3) BGR; FrameError if it cannot be read or decoded."""
-    slot = Memory()
-    frame.load(slot)
-    return slot.data if slot.decoded else decode(slot.data.tobytes(), Memory().pixels, FramesConfig().max_pixels)
+    room = Room()
+    frame.load(room)
+    picture = room.decoded
+    return decode(room.file, Room().pixels, FramesConfig().max_pixels) if picture is None else picture

@@ -366,11 +366,12 @@ class Broker:
         for name, count in request.counts.items():
             if name not in stages:
                 raise ZpipeError(f"no stage {name!r}: this pipeline has {', '.join(stages)}")
-            if not 1 <= count <= 256:
+            if count != "auto" and not 1 <= count <= 256:
                 raise ZpipeError(f"{name}={count}: a stage has 1 to 256 workers")
         for name, count in request.counts.items():
-            stages[name].wanted = count
-            self._balance.automatic[stages[name].number] = False
+            self._balance.automatic[stages[name].number] = count == "auto"
+            if count != "auto":
+                stages[name].wanted = count
         self._keep_counts(time.monotonic())
         return {name: stage.wanted for name, stage in stages.items()}
 

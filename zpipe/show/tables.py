@@ -1,10 +1,16 @@
-"""How results and status are written for people: lines of JSON, a table of objects, CSV."""
+"""How results and status are written for people: lines of JSON, a table of objects, CSV.
+
+Names and labels come from files and models of anybody: control characters in them are written as `\\xNN`, so that they
+neither steer a terminal nor break a line; and text that a spreadsheet would take for a formula begins with `'` in CSV,
+as OWASP advises.
+"""
 
 import csv
+import re
 from collections.abc import Callable
 from typing import TextIO
 
-from zpipe.messages import Eos, Published, Result
+from zpipe.messages import Classification, Eos, Published, Result
 
 Write = Callable[[bytes, Published], None]
 
@@ -13,8 +19,36 @@ COLUMNS = (
     "label", "confidence", "classification", "class_confidence", "error",
 )  # fmt: skip
 
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, ends of lines, changes of the writing direction, and halves of characters."""
 
-def rows_of(result: Result) -> list[tuple[object, ...]]:
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What OWASP's page on CSV injection names."""
+
+
+def plain(text: str) -> str:
+    """Text without what steers a terminal: it is written as `\\xNN` or `\\uNNNN`."""
+    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def cell(value: object) -> object:
+    """A value for CSV: numbers as they are, text plain and never a formula."""
+    if not isinstance(value, str):
+        return value
+    return f"'{plain(value)}" if value.startswith(FORMULA_STARTS) else plain(value)
+
+
+def class_of(found: Classification) -> str:
+    """`jersey`; the number of a model that gives one, nothing below the stage's threshold."""
+    return found.label if found.label is not None else "" if found.value is None else f"{found.value:g}"
+
+
+def class_with_stage(found: Classification) -> str:
+    """`classify: jersey`."""
+    return f"{found.stage}: {class_of(found)}"
+
+
+def rows_of(result: Result, name_class: Callable[[Classification], str]) -> list[tuple[object, ...]]:
     """One row per object, in the order of COLUMNS; a frame without objects has one row without them."""
     head = (result.stream, result.seq, result.name, result.status)
     error = f"{result.error.stage}: {result.error.reason}" if result.error else ""
@@ -22,11 +56,11 @@ def rows_of(result: Result) -> list[tuple[object, ...]]:
         return [(*head, "", "", "", "", "", "", "", "", error)]
     rows: list[tuple[object, ...]] = []
     for item in result.objects:
-        labels = "; ".join(str(c.label) for c in item.classification)
-        confidences = "; ".join(f"{c.confidence:.3f}" for c in item.classification)
+        classes = "; ".join(name_class(found) for found in item.classification)
+        confidences = "; ".join(f"{found.confidence:.3f}" for found in item.classification)
         seen = item.detection
         rows.append(
-            (*head, item.x, item.y, item.w, item.h, seen.label, f"{seen.confidence:.3f}", labels, confidences, error)
+            (*head, item.x, item.y, item.w, item.h, seen.label, f"{seen.confidence:.3f}", classes, confidences, error)
         )
     return rows
 
@@ -48,7 +82,7 @@ def csv_writer(out: TextIO) -> Write:
 
     def write(line: bytes, message: Published) -> None:
         if isinstance(message, Result):
-            writer.writerows(rows_of(message))
+            writer.writerows(map(cell, row) for row in rows_of(message, class_with_stage))
             out.flush()
 
     return write
@@ -66,23 +100,19 @@ def table_writer(out: TextIO) -> Write:
                 f"ok {message.ok}, failed {message.failed}, dropped {message.dropped}\n"
             )
         else:
-            for stream, seq, name, status, x, y, w, h, label, confidence, kind, certain, error in rows_of(message):
-                box = f"{x:.0f},{y:.0f} {w:.0f}x{h:.0f}" if isinstance(x, float) else ""
-                row = (
-                    str(stream),
-                    str(seq),
-                    str(name),
-                    str(status),
-                    box,
-                    str(label),
-                    str(confidence)[:5],
-                    str(kind),
-                    str(certain)[:5],
-                )
-                out.write((form.format(*row) + (f" {error}" if error else "")).rstrip() + "\n")
+            for row in rows_of(message, class_of):
+                out.write(_table_line(form, row) + "\n")
         out.flush()
 
     return write
+
+
+def _table_line(form: str, row: tuple[object, ...]) -> str:
+    stream, seq, name, status, x, y, w, h, label, confidence, kind, certain, error = row
+    box = f"{x:.0f},{y:.0f} {w:.0f}x{h:.0f}" if isinstance(x, float) else ""
+    cells = (stream, seq, name, status, box, label, str(confidence)[:5], kind, str(certain)[:5])
+    line = form.format(*(plain(str(value)) for value in cells))
+    return plain(line + (f" {error}" if error else "")).rstrip()
 
 
 WRITERS: dict[str, Callable[[TextIO], Write]] = {"json": json_writer, "csv": csv_writer, "table": table_writer}

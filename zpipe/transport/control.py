@@ -6,7 +6,7 @@ Request and reply are one JSON object each: `{"command": "status"}`, `{"command"
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import zmq
@@ -20,10 +20,11 @@ REPLY_TIMEOUT_MS = 5000
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True):
-    """What is asked of a running pipeline; `counts` are for `scale`: workers wanted by stage."""
+    """What is asked of a running pipeline; `counts` are for `scale`: workers wanted by stage, or
+    `auto`."""
 
     command: str
-    counts: dict[str, int] = {}
+    counts: dict[str, int | Literal["auto"]] = {}
 
 
 def endpoint_of(folder: Path) -> str:

@@ -79,11 +79,16 @@ def clear_dead_runs() -> None:
             os.close(lock)
 
 
-def living(name: str | None = None) -> str:
-    """The name of the pipeline that runs here: `name` if it does, or the only one; else `NotRunning`."""
-    names = sorted(
+def all_living() -> list[str]:
+    """The names of all pipelines of this user that run here."""
+    return sorted(
         p.name[len(_prefix()) :] for p in SHARED_MEMORY.glob(f"{_prefix()}*") if _is_ours(p) and _is_locked(p)
     )
+
+
+def living(name: str | None = None) -> str:
+    """The name of the pipeline that runs here: `name` if it does, or the only one; else `NotRunning`."""
+    names = all_living()
     if name is not None:
         if name not in names:
             raise NotRunning(
