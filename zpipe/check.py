@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from zpipe.config.keys import Config
 from zpipe.config.loading import load
@@ -17,6 +16,7 @@ from zpipe.errors import ZpipeError
 from zpipe.images.decoding import decode
 from zpipe.models.interface import Classifier, Detector
 from zpipe.models.opening import open_classifier, open_detector
+from zpipe.pixels import Pixels
 from zpipe.sources.opening import open_source
 from zpipe.stages.classify import add_classes
 from zpipe.stages.detect import find_objects
@@ -74,7 +74,7 @@ def try_out(
     config: Config,
     detector: Detector,
     classifiers: list[Classifier],
-    picture: NDArray[np.uint8],
+    picture: Pixels,
     name: str,
     out: str | None,
 ) -> Iterator[str]:
@@ -97,7 +97,7 @@ def try_out(
         yield f"drawn: {out}"
 
 
-def read_image(path: str, config: Config) -> NDArray[np.uint8]:
+def read_image(path: str, config: Config) -> Pixels:
     """Decode an image file as the detect stage would."""
     data = Path(path).read_bytes()
     return decode(data, lambda height, width: np.empty((height, width, 3), np.uint8), config.frames.max_pixels)

@@ -7,7 +7,7 @@ import numpy as np
 
 SCENE_W, SCENE_H = 1280, 960
 
-Picture = np.ndarray  # float32 (h, w, 3), BGR, 0..1
+Canvas = np.ndarray  # float32 (h, w, 3), BGR, 0..1
 Rng = np.random.Generator
 
 _BANK = np.random.default_rng(8).normal(size=(SCENE_H * 2, SCENE_W * 2)).astype(np.float32)
@@ -25,11 +25,11 @@ def soft_noise(rng: Rng, h: int, w: int, rows: int, cols: int) -> np.ndarray:
     return cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC)
 
 
-def spread(plane: np.ndarray) -> Picture:
+def spread(plane: np.ndarray) -> Canvas:
     """One plane as three equal channels; numpy's own broadcasting over a last axis of three is far slower."""
     return cv2.cvtColor(plane.astype(np.float32, copy=False), cv2.COLOR_GRAY2BGR)
 
 
 def bgr(*rgb: float) -> np.ndarray:
-    """A colour as one reads it, red first in 0..255, in the order and range of a Picture."""
+    """A colour as one reads it, red first in 0..255, in the order and range of a Canvas."""
     return np.array(rgb[::-1], np.float32) / 255

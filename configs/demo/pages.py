@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from canvas import SCENE_H, SCENE_W, Picture, Rng, bgr, fine_noise, soft_noise, spread
+from canvas import SCENE_H, SCENE_W, Canvas, Rng, bgr, fine_noise, soft_noise, spread
 from sheets import SHEETS, blackboard, coffee_ring
 from writing import CALM, Hand, Slot, apply_ink, doodle, glyph, places, thinned
 
@@ -77,7 +77,7 @@ def draw_scene(rng: Rng, supply: Supply, hand: Hand = CALM, kind: int | None = N
     return Scene(expose(rng, picture * light(rng)), written)
 
 
-def desk(rng: Rng) -> Picture:
+def desk(rng: Rng) -> Canvas:
     """The table under the sheet: wood, cloth or stone."""
     h, w = SCENE_H, SCENE_W
     kind = rng.choice(["wood", "cloth", "stone"], p=[0.6, 0.2, 0.2])
@@ -123,7 +123,7 @@ def inside(homography: np.ndarray, slot: Slot) -> bool:
     return x0 >= 6 and y0 >= 6 and x1 <= SCENE_W - 6 and y1 <= SCENE_H - 6
 
 
-def lay(picture: Picture, sheet: Picture, homography: np.ndarray, shadow: float) -> Picture:
+def lay(picture: Canvas, sheet: Canvas, homography: np.ndarray, shadow: float) -> Canvas:
     """The sheet on the desk, with the shadow of its edge."""
     size = (SCENE_W, SCENE_H)
     mask = cv2.warpPerspective(np.ones(sheet.shape[:2], np.float32), homography, size)
@@ -134,7 +134,7 @@ def lay(picture: Picture, sheet: Picture, homography: np.ndarray, shadow: float)
     return cv2.blendLinear(seen, picture * spread(1 - shadow * fallen), mask, 1 - mask)
 
 
-def light(rng: Rng) -> Picture:
+def light(rng: Rng) -> Canvas:
     """How much light falls on each point: lamp, gradient, the soft edge of a shadow, a tint."""
     h, w = SCENE_H // 8, SCENE_W // 8
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
@@ -166,7 +166,7 @@ def film() -> np.ndarray:
 FILM = film()
 
 
-def expose(rng: Rng, picture: Picture) -> np.ndarray:
+def expose(rng: Rng, picture: Canvas) -> np.ndarray:
     """Lens blur, sometimes a moved camera, sensor noise; uint8 from here on."""
     picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 1.7))
     if rng.random() < 0.2:

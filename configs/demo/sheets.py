@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from canvas import Picture, Rng, bgr, fine_noise, soft_noise, spread
+from canvas import Canvas, Rng, bgr, fine_noise, soft_noise, spread
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Block:
 class Sheet:
     """What can be written on: its picture, where, with which pens, its line pitch (0: no lines)."""
 
-    picture: Picture
+    picture: Canvas
     blocks: list[Block]
     pens: list[Pen]
     pitch: float = 0.0
@@ -61,7 +61,7 @@ CHALKS = [
 ]
 
 
-def paper(rng: Rng, h: int, w: int, colour: np.ndarray, roughness: float = 0.010) -> Picture:
+def paper(rng: Rng, h: int, w: int, colour: np.ndarray, roughness: float = 0.010) -> Canvas:
     """An empty sheet: clouds, grain, and a hint of creases."""
     clouds = 0.012 * soft_noise(rng, h, w, 4, 5) + 0.6 * roughness * soft_noise(rng, h, w, h // 9, w // 9)
     grain = roughness * cv2.GaussianBlur(fine_noise(rng, h, w), (0, 0), 1.1) * 2
@@ -74,7 +74,7 @@ def whole(h: int, w: int, left: float = 70, top: float = 70) -> list[Block]:
     return [Block((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)]
 
 
-def rule(picture: Picture, positions: np.ndarray, across: bool, colour: np.ndarray, strength: float) -> None:
+def rule(picture: Canvas, positions: np.ndarray, across: bool, colour: np.ndarray, strength: float) -> None:
     """Prints thin parallel lines, one or two pixels wide."""
     for position in positions.astype(int):
         line = picture[position : position + 2] if across else picture[:, position : position + 2]
@@ -171,7 +171,7 @@ def notes(rng: Rng, h: int, w: int) -> Sheet:
     return Sheet(picture, blocks, DARK_INKS)
 
 
-def stick(rng: Rng, picture: Picture, block: Block, colour: np.ndarray) -> None:
+def stick(rng: Rng, picture: Canvas, block: Block, colour: np.ndarray) -> None:
     """Puts one sticky note on the board, a little darker where it is glued, with a shadow below."""
     height, width = picture.shape[:2]
     reach = int(block.w * 0.78) + 30
@@ -188,7 +188,7 @@ def stick(rng: Rng, picture: Picture, block: Block, colour: np.ndarray) -> None:
     area += spread(note) * (colour * spread(shade) - area)
 
 
-def coffee_ring(rng: Rng, picture: Picture) -> None:
+def coffee_ring(rng: Rng, picture: Canvas) -> None:
     """What a cup left behind: far larger than any digit, and round like one."""
     h, w = picture.shape[:2]
     mask = np.zeros((h, w), np.float32)

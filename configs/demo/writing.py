@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from canvas import Picture, Rng, fine_noise, soft_noise, spread
+from canvas import Canvas, Rng, fine_noise, soft_noise, spread
 from sheets import Block, Pen, Sheet
 
 
@@ -131,7 +131,7 @@ def glyph(rng: Rng, bitmap: np.ndarray, slot: Slot, hand: Hand) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def apply_ink(rng: Rng, picture: Picture, coverage: np.ndarray, x: int, y: int, pen: Pen) -> None:
+def apply_ink(rng: Rng, picture: Canvas, coverage: np.ndarray, x: int, y: int, pen: Pen) -> None:
     """Lays ink on the picture; what hangs over its edge is lost."""
     h, w = picture.shape[:2]
     x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + coverage.shape[1], w), min(y + coverage.shape[0], h)

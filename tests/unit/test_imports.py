@@ -15,7 +15,7 @@ import pytest
 import zpipe
 
 ROWS = {
-    "words": "errors messages wire config",
+    "words": "errors messages wire pixels config",
     "rules": "rules",
     "hands": "transport engines models images results",
     "roles": "sources stages run",

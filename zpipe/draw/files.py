@@ -12,16 +12,16 @@ import numpy as np
 
 from zpipe.draw.objects import draw
 from zpipe.draw.plates import plate, with_failure
-from zpipe.draw.sizes import Picture
 from zpipe.errors import FrameError, ZpipeError
+from zpipe.pixels import Pixels
 
 Result = dict[str, Any]
 """The decoded JSON of a result."""
 
-FindImage = Callable[[Result], Picture | None]
+FindImage = Callable[[Result], Pixels | None]
 """The picture of a result as BGR; None or `FrameError` when it cannot be had."""
 
-Add = Callable[[Result, Picture], None]
+Add = Callable[[Result, Pixels], None]
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
 """Of those that OpenCV's wheels can write (no H.264 for its licence). Browsers play .webm."""
@@ -58,7 +58,7 @@ def write_pictures(
     return written
 
 
-def _drawn(results: Iterable[Result], find_image: FindImage) -> Iterator[tuple[Result, Picture]]:
+def _drawn(results: Iterable[Result], find_image: FindImage) -> Iterator[tuple[Result, Pixels]]:
     """Each frame with its picture; a plate, as large as the picture before, where there is no image."""
     width, height = 960, 540
     for result in results:
@@ -76,7 +76,7 @@ def _drawn(results: Iterable[Result], find_image: FindImage) -> Iterator[tuple[R
         yield result, picture
 
 
-def _found(result: Result, find_image: FindImage) -> tuple[Picture | None, str]:
+def _found(result: Result, find_image: FindImage) -> tuple[Pixels | None, str]:
     try:
         return find_image(result), "its image cannot be found or read"
     except FrameError as error:
@@ -87,7 +87,7 @@ def _found(result: Result, find_image: FindImage) -> tuple[Picture | None, str]:
 def _as_files(out: Path, by_stream: bool) -> Iterator[Add]:
     used: set[Path] = set()
 
-    def add(result: Result, picture: Picture) -> None:
+    def add(result: Result, picture: Pixels) -> None:
         path = _unique(out / _file_name(result, by_stream), used)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def _as_video(video: Path, frames_per_s: float) -> Iterator[Add]:
     writers: list[cv2.VideoWriter] = []
     width = height = 0
 
-    def add(result: Result, picture: Picture) -> None:
+    def add(result: Result, picture: Pixels) -> None:
         nonlocal width, height
         if not writers:
             width, height = (side + side % 2 for side in picture.shape[1::-1])  # codecs want even sides
@@ -145,7 +145,7 @@ def _unique(path: Path, used: set[Path]) -> Path:
     return path
 
 
-def _encoded(picture: Picture, suffix: str) -> bytes:
+def _encoded(picture: Pixels, suffix: str) -> bytes:
     """PNG or JPEG; the latter with colour at full resolution, or coloured text would fray."""
     if suffix.lower() == ".png":
         return cv2.imencode(".png", picture)[1].tobytes()
@@ -165,7 +165,7 @@ def _open_video(out: Path, frames_per_s: float, width: int, height: int) -> cv2.
     return writer
 
 
-def _fitted(picture: Picture, width: int, height: int) -> Picture:
+def _fitted(picture: Pixels, width: int, height: int) -> Pixels:
     """The picture in the middle of one of that size, shrunk or enlarged with its aspect kept."""
     if picture.shape[:2] == (height, width):
         return picture

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from zpipe.draw.colours import INK, Colour, colour_of, text_colour_on
 from zpipe.draw.layout import place_labels
-from zpipe.draw.sizes import LEAST_TEXT_PX, Picture, enlarged, text_size
+from zpipe.draw.sizes import LEAST_TEXT_PX, enlarged, text_size
 from zpipe.draw.text import LINE_HEIGHT, font, tidy
+from zpipe.pixels import Pixels
 
 
-def draw(image: Picture, objects: Sequence[Mapping[str, Any]], resolution: tuple[int, int] | None = None) -> Picture:
+def draw(image: Pixels, objects: Sequence[Mapping[str, Any]], resolution: tuple[int, int] | None = None) -> Pixels:
     """A new picture: the image with the `objects` of a result (DESIGN: decoded JSON) on it.
 
     Small images are enlarged by a whole factor (see `sizes.enlargement`). `resolution`: width and height that the
@@ -109,7 +110,7 @@ def _short(label: str) -> str:
     return tidy(first if first and len(label) > 16 else label, most_letters=32)
 
 
-def _boxes(objects: Sequence[Mapping[str, Any]], across: float, down: float, picture: Picture) -> NDArray[np.float64]:
+def _boxes(objects: Sequence[Mapping[str, Any]], across: float, down: float, picture: Pixels) -> NDArray[np.float64]:
     """Left, top, right, bottom in pixels of `picture`, (n, 4)."""
     corners = [(item["x"], item["y"], item["x"] + item["w"], item["y"] + item["h"]) for item in objects]
     most = [picture.shape[1], picture.shape[0]] * 2
@@ -117,7 +118,7 @@ def _boxes(objects: Sequence[Mapping[str, Any]], across: float, down: float, pic
     return boxes.clip(0, most)
 
 
-def _draw_box(picture: Picture, box: NDArray[np.float64], colour: Colour, line_px: int) -> None:
+def _draw_box(picture: Pixels, box: NDArray[np.float64], colour: Colour, line_px: int) -> None:
     """A frame in the label's colour with a thin dark rim, seen on any ground; its lines stay inside the picture."""
     rim, half = max(1, line_px // 4), line_px // 2
     height, width = picture.shape[:2]
@@ -129,7 +130,7 @@ def _draw_box(picture: Picture, box: NDArray[np.float64], colour: Colour, line_p
     cv2.rectangle(picture, (left, top), (max(right, left), max(bottom, top)), colour, line_px)
 
 
-def _draw_label(picture: Picture, label: Label, left: int, top: int) -> None:
+def _draw_label(picture: Pixels, label: Label, left: int, top: int) -> None:
     """The detection on its colour; the classes, which say more of it, in theirs on dark ground."""
     for line in label.lines:
         ground, text = (line.colour, text_colour_on(line.colour)) if line is label.lines[0] else (INK, line.colour)

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from zpipe.draw.colours import Colour
-from zpipe.draw.sizes import LONG_SIDE_PX, Picture, enlarged, text_size
+from zpipe.draw.sizes import LONG_SIDE_PX, enlarged, text_size
 from zpipe.draw.text import font, tidy, wrapped
+from zpipe.pixels import Pixels
 
 ALARM: Colour = (70, 60, 205)
 ALARM_TEXT: Colour = (150, 140, 255)
@@ -18,7 +19,7 @@ MOST_LINES = 8
 """Of a reason; the results have all of it."""
 
 
-def with_failure(image: Picture, result: Mapping[str, Any]) -> Picture:
+def with_failure(image: Pixels, result: Mapping[str, Any]) -> Pixels:
     """A new picture: the image of a `failed` result, dimmed, with stage and reason across it."""
     picture = enlarged(image)
     np.multiply(picture, 0.45, out=picture, casting="unsafe")
@@ -26,14 +27,14 @@ def with_failure(image: Picture, result: Mapping[str, Any]) -> Picture:
     return picture
 
 
-def plate(result: Mapping[str, Any], reason: str = "", width: int = 960, height: int = 540) -> Picture:
+def plate(result: Mapping[str, Any], reason: str = "", width: int = 960, height: int = 540) -> Pixels:
     """Stands for a picture that is not there: why the frame failed, or else `reason`, why there is no picture."""
     picture = np.full((max(height, 270), max(width, LONG_SIDE_PX), 3), 28, np.uint8)
     _write_band(picture, result, reason)
     return picture
 
 
-def _write_band(picture: Picture, result: Mapping[str, Any], reason: str) -> None:
+def _write_band(picture: Pixels, result: Mapping[str, Any], reason: str) -> None:
     size, error = text_size(picture), result.get("error")
     room_px = picture.shape[1] - 4 * size
     name = f"{tidy(result['name'], 120)}  (frame {result['seq']} of {result['stream']})"

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from zpipe.config.keys import FramesConfig, IngestConfig
 from zpipe.config.loading import load
 from zpipe.draw.files import CODECS, write_pictures
 from zpipe.errors import UNDECODABLE, ConfigError, ResultsError
 from zpipe.images.decoding import decode
+from zpipe.pixels import Pixels
 from zpipe.sources.opening import open_source
 from zpipe.sources.protocol import SourceFrame
 
@@ -76,7 +76,7 @@ class Pictures:
         self._sources = sources
         self._readers: dict[str, Reader] = {}
 
-    def find(self, result: dict[str, Any]) -> NDArray[np.uint8] | None:
+    def find(self, result: dict[str, Any]) -> Pixels | None:
         """The picture (height, width, 3) BGR of a result; None if it is not there, FrameError if it is broken."""
         stream = result["stream"]
         entry = self._sources.get(stream) or self._sources.get("")
@@ -96,7 +96,7 @@ class Reader:
         self._frames = self._source.frames(first)
         self.seq = first
 
-    def read(self, seq: int) -> NDArray[np.uint8] | None:
+    def read(self, seq: int) -> Pixels | None:
         """The picture of frame `seq`, which must not be before the last one that was read."""
         while (frame := next(self._frames, None)) is not None:
             self.seq += 1
@@ -108,7 +108,7 @@ class Reader:
 class Memory:
     """A slot in ordinary memory."""
 
-    data: NDArray[np.uint8]
+    data: Pixels
     decoded = False
 
     def encoded(self, size_bytes: int) -> memoryview:
@@ -116,13 +116,13 @@ class Memory:
         self.data, self.decoded = np.empty(size_bytes, np.uint8), False
         return self.data.data
 
-    def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
+    def pixels(self, height: int, width: int) -> Pixels:
         """Room for a decoded picture."""
         self.data, self.decoded = np.empty((height, width, 3), np.uint8), True
         return self.data
 
 
-def picture_of(frame: SourceFrame) -> NDArray[np.uint8]:
+def picture_of(frame: SourceFrame) -> Pixels:
     """A source's frame as a picture (height, width, 3) BGR; FrameError if it cannot be read or decoded."""
     slot = Memory()
     frame.load(slot)

@@ -5,10 +5,9 @@ from functools import cache
 from typing import Any, Protocol
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from zpipe.draw.colours import Colour
+from zpipe.pixels import Pixels
 
 WEIGHT = 550
 """Between regular (400) and bold (700): small text on colour stays readable."""
@@ -25,7 +24,7 @@ class Font(Protocol):
         """How wide the text will be, in pixels."""
         ...
 
-    def write(self, picture: NDArray[np.uint8], text: str, x: int, baseline: int, size: int, colour: Colour) -> None:
+    def write(self, picture: Pixels, text: str, x: int, baseline: int, size: int, colour: Colour) -> None:
         """Writes into the picture, beginning at x; what lies outside is cut off."""
         ...
 
@@ -41,7 +40,7 @@ class UnicodeFont:
         x, _, width, _ = cv2.getTextSize((1 << 20, 1 << 20), text, (0, size), self._face, size, WEIGHT)
         return int(x + width)
 
-    def write(self, picture: NDArray[np.uint8], text: str, x: int, baseline: int, size: int, colour: Colour) -> None:
+    def write(self, picture: Pixels, text: str, x: int, baseline: int, size: int, colour: Colour) -> None:
         """Anti-aliased."""
         cv2.putText(picture, text, (x, baseline), colour, self._face, size, WEIGHT)
 
@@ -56,7 +55,7 @@ class AsciiFont:
         """The width of the text's box."""
         return int(cv2.getTextSize(_ascii(text), cv2.FONT_HERSHEY_DUPLEX, size / self.HEIGHT_PX, 1)[0][0])
 
-    def write(self, picture: NDArray[np.uint8], text: str, x: int, baseline: int, size: int, colour: Colour) -> None:
+    def write(self, picture: Pixels, text: str, x: int, baseline: int, size: int, colour: Colour) -> None:
         """Anti-aliased strokes, thicker in larger text."""
         scale, thickness = size / self.HEIGHT_PX, max(1, round(size / 28))
         face = cv2.FONT_HERSHEY_DUPLEX

@@ -22,12 +22,10 @@ from numpy.typing import NDArray
 from zpipe.errors import FrameError
 from zpipe.images import opencv
 from zpipe.images.headers import Header, read_header, refuse_above
+from zpipe.pixels import Pixels
 
-Picture = NDArray[np.uint8]
-"""(height, width, 3), BGR, uint8, C-contiguous."""
-
-Allocate = Callable[[int, int], Picture]
-"""(height, width) -> a writable picture of that size, possibly in shared memory."""
+Allocate = Callable[[int, int], Pixels]
+"""(height, width) -> a writable, C-contiguous picture of that size, possibly in shared memory."""
 
 
 def image_size(data: memoryview | bytes) -> tuple[int, int]:
@@ -35,7 +33,7 @@ def image_size(data: memoryview | bytes) -> tuple[int, int]:
     return read_header(memoryview(data)).upright
 
 
-def decode(data: memoryview | bytes, allocate: Allocate, max_pixels: int) -> Picture:
+def decode(data: memoryview | bytes, allocate: Allocate, max_pixels: int) -> Pixels:
     """Decodes one encoded image into memory from `allocate` and returns that picture.
 
     `allocate` is called at most once, after the header was found to claim no more than `max_pixels`. Raises
@@ -59,7 +57,7 @@ def decode(data: memoryview | bytes, allocate: Allocate, max_pixels: int) -> Pic
     return _upright(lying, header.orientation, allocate, max_pixels)
 
 
-def _decode_jpeg(data: memoryview, out: Picture) -> None:
+def _decode_jpeg(data: memoryview, out: Pixels) -> None:
     """Fills `out`. The strict decoder stops at libjpeg's warnings; only a missing end is final."""
     try:
         decoded = simplejpeg.decode_jpeg(data, "BGR", buffer=out, strict=True)
@@ -96,7 +94,7 @@ def _decode_by_opencv(data: memoryview, header: Header) -> NDArray[Any]:
     return picture
 
 
-def _over_white(picture: NDArray[np.uint8], is_premultiplied: bool) -> Picture:
+def _over_white(picture: Pixels, is_premultiplied: bool) -> Pixels:
     """BGRA to BGR on a white page. libtiff hands out colours that are already multiplied by alpha."""
     alpha = picture[:, :, 3:].astype(np.uint16)
     if int(alpha.min()) == 255:
@@ -107,7 +105,7 @@ def _over_white(picture: NDArray[np.uint8], is_premultiplied: bool) -> Picture:
     return ((weighted + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _upright(picture: NDArray[Any], orientation: int, allocate: Allocate, max_pixels: int) -> Picture:
+def _upright(picture: NDArray[Any], orientation: int, allocate: Allocate, max_pixels: int) -> Pixels:
     """Gray or BGR as stored to BGR upright, in allocated memory."""
     import cv2
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 from zpipe import _core
 from zpipe.errors import FrameError, ModelError
 from zpipe.models.filters import thresholds
-from zpipe.models.interface import Classes, Detections, Floats, Pixels
+from zpipe.models.interface import Classes, Detections, Floats
 from zpipe.models.labels import check_count, known_labels
+from zpipe.pixels import Pixels
 
 if TYPE_CHECKING:
     from zpipe.config.keys import ClassifyConfig, DetectConfig, ModelConfig

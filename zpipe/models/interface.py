@@ -3,28 +3,24 @@
 `open_detector` and `open_classifier` make of a stage's config something that turns pixels into arrays. Here
 is only the shape of that and the choice of the runtime:
 
-    model_core.py          files in the C++ core over OpenVINO: zpipe._core
-    model_onnxruntime.py   the same with onnxruntime in the middle
-    model_plugin.py        shared libraries with the C ABI of zpipe_plugin.h
-    model_python.py        `package.module:Class`, a class of the user's own
+    core.py          files in the C++ core over OpenVINO: zpipe._core
+    onnxruntime.py   the same with onnxruntime in the middle
+    plugin.py        shared libraries with the C ABI of zpipe_plugin.h
+    python.py        `package.module:Class`, a class of the user's own
 
 Opening raises ModelError. A call raises FrameError: the model is usable, this frame failed.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zpipe.messages import label_of as label_of
 from zpipe.models.filters import eligible as eligible
+from zpipe.pixels import Pixels
 
-if TYPE_CHECKING:
-    pass
-
-Pixels = NDArray[np.uint8]
-"""A picture: (height, width, 3), BGR, any strides."""
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int32]
 

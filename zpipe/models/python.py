@@ -34,9 +34,10 @@ import numpy as np
 
 from zpipe.errors import FrameError, ModelError, ZpipeError
 from zpipe.models.filters import thresholds
-from zpipe.models.interface import Classes, Detections, Floats, Pixels
+from zpipe.models.interface import Classes, Detections, Floats
 from zpipe.models.labels import read_labels
 from zpipe.models.returned import class_arrays, clipped, detection_arrays
+from zpipe.pixels import Pixels
 
 if TYPE_CHECKING:
     from zpipe.config.keys import ClassifyConfig, DetectConfig, ModelConfig

@@ -10,7 +10,8 @@ from zpipe import messages, wire
 from zpipe.config.keys import ClassifyConfig
 from zpipe.messages import Classification, Object, Result, label_of
 from zpipe.models.filters import eligible
-from zpipe.models.interface import Classes, Classifier, Pixels
+from zpipe.models.interface import Classes, Classifier
+from zpipe.pixels import Pixels
 from zpipe.transport.store import Store
 
 

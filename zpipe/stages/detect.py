@@ -3,12 +3,12 @@
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zpipe import messages, wire
 from zpipe.images.decoding import decode
 from zpipe.messages import Detection, Object, Resolution, Result, label_of
 from zpipe.models.interface import Detector
+from zpipe.pixels import Pixels
 from zpipe.transport.store import Store
 
 
@@ -44,7 +44,7 @@ class Detect:
         self._detector.close()
 
 
-def find_objects(detector: Detector, image: NDArray[np.uint8]) -> list[Object]:
+def find_objects(detector: Detector, image: Pixels) -> list[Object]:
     """The objects in a BGR image (height, width, 3), by falling confidence; coordinates to 0.01 px."""
     found, labels = detector.detect(image), detector.labels
     boxes = np.round(found.boxes.astype(np.float64), 2).tolist()
