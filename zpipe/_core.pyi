@@ -84,6 +84,9 @@ class Detector:
         """Where the model itself names them: plugins."""
 
     def set_thresholds(self, per_class: list[float], other: float) -> None: ...
+    def try_out(self) -> None:
+        """Runs a model's file on pictures of no meaning; CoreError where what it returns cannot be right."""
+
     def detect(
         self, image: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]: ...
@@ -112,6 +115,9 @@ class Classifier:
 
     @property
     def labels(self) -> list[str]: ...
+    def try_out(self) -> None:
+        """As a detector's."""
+
     def classify(
         self, image: NDArray[np.uint8], boxes: ArrayLike
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32] | None]: ...

@@ -80,7 +80,8 @@ std::vector<std::string> read_tail(const Node& from) {
 
 // The last operation that changes values, before those that only move or quantise them.
 std::string read_activation(Node node) {
-    while ((is_kind(node, {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert", "FakeQuantize", "Result"}) ||
+    while ((is_kind(node, {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert", "FakeQuantize", "Identity",
+                           "Result"}) ||
             is_dequantization(node)) &&
            node->get_input_size() > 0) {
         node = node->get_input_node_shared_ptr(0);

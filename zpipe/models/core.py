@@ -94,7 +94,9 @@ def open_core_detector(config: "DetectConfig", threads: int, cache_dir: str | No
             tile_overlap=config.tile_overlap,
         )
     )
-    return CoreDetector(core, config, labels)
+    detector = CoreDetector(core, config, labels)
+    opened(core.try_out)  # which is also the first call, the slow one
+    return detector
 
 
 def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str | None) -> CoreClassifier:
@@ -118,7 +120,9 @@ def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str 
             batch=0 if config.batch == "auto" else int(config.batch),  # 0: as is fastest
         )
     )
-    return CoreClassifier(core, config, labels)
+    classifier = CoreClassifier(core, config, labels)
+    opened(core.try_out)
+    return classifier
 
 
 def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> _core.Model:
