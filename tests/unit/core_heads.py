@@ -118,6 +118,8 @@ def yolov8(path: Path, box: list[float], level: float = 1, growth: float = 0) ->
     parts = []
     for stride in (8, 16, 32):
         weights = np.array([[0, 0, 0, 0, level / 3]])
-        parts.append(graph.rows(stride, 1, weights, np.array([[*box, 0.0]]) + [[0, 0, growth * stride, growth * stride, 0]], anchors_first=True))
+        x, y, w, h = box
+        numbers = np.array([[x, y, w + growth * stride, h + growth * stride, 0]])
+        parts.append(graph.rows(stride, 1, weights, numbers, anchors_first=True))
     rows = graph.add("Mul", graph.add("Concat", *parts, axis=1), graph.constant(1))
     return graph.save(path, 64, 64, {"output0": (graph.add("Transpose", rows, perm=[0, 2, 1]), [1, 5, 84])})

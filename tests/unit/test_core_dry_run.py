@@ -106,7 +106,7 @@ def test_a_frame_whose_detector_says_more_than_one_fails(tmp_path: Path, runtime
     """Edge 6: what the noise before the first frame did not show, the frame does; nothing of it is published."""
     detector = opened(core_heads.yolov8(tmp_path, [32, 32, 16, 16], level=1.1, growth=1), runtime=runtime)
     assert len(detector.detect(np.full((64, 64, 3), 200, np.uint8)).boxes) > 0
-    with pytest.raises(FrameError, match="read as yolov8, the model returned a confidence of 1.1, expected 0 to 1"):
+    with pytest.raises(FrameError, match=r"read as yolov8, the model returned a confidence of 1\.1, expected 0 to 1"):
         detector.detect(np.full((64, 64, 3), 255, np.uint8))
 
 
@@ -117,7 +117,7 @@ def test_a_classifier_that_is_read_wrongly_is_refused(tmp_path: Path, output: st
     if output == "sigmoid":
         classifier(file, output=output)
         return
-    with pytest.raises(ModelError, match="a confidence of .*, expected 0 to 1; logits, .*`output`"):
+    with pytest.raises(ModelError, match=r"a confidence of .*, expected 0 to 1; logits, .*`output`"):
         classifier(file, output=output)
 
 
@@ -125,7 +125,7 @@ def test_a_frame_whose_classifier_says_more_than_one_fails(tmp_path: Path) -> No
     """Edge 6: what the noise before the first frame did not show, the frame does."""
     model = classifier(mean_colour(tmp_path, []), output="probabilities", scale=1 / 200)
     assert model.classify(np.full((40, 60, 3), 150, np.uint8), np.array([LEFT], np.float32)).confidences[0, 0] > 0.7
-    with pytest.raises(FrameError, match="a confidence of 1.275, expected 0 to 1"):
+    with pytest.raises(FrameError, match=r"a confidence of 1\.275, expected 0 to 1"):
         model.classify(np.full((40, 60, 3), 255, np.uint8), np.array([LEFT], np.float32))
 
 
