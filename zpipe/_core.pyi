@@ -23,6 +23,7 @@ class Port(TypedDict):
     """-1: any."""
     tail: list[str]
     activation: str
+    head: list[str]
 
 class Info(TypedDict):
     file: str

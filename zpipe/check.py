@@ -3,17 +3,20 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from zpipe.config.keys import Config
+from zpipe.config.keys import ClassifyConfig, Config
 from zpipe.config.loading import load
 from zpipe.engines import machine
 from zpipe.errors import ZpipeError
 from zpipe.images.decoding import decode
+from zpipe.messages import Object
+from zpipe.models.comparison import can_compare, choose_box, compare
 from zpipe.models.interface import Classifier, Detector
 from zpipe.models.opening import open_classifier, open_detector
 from zpipe.pixels import Pixels
@@ -62,9 +65,11 @@ def describe(stage: str, model: Detector | Classifier, call: Callable[[], Any]) 
         call()
     took_ms = (time.perf_counter() - began) / MEASURED_CALLS * 1e3
     yield f"{stage}:"
-    for key, value in model.describe().items():
-        if key != "classes":
+    told: dict[str, Any] = model.describe()
+    for key, value in told.items():
+        if key not in ("classes", "warnings"):
             yield f"  {key}: {value}"
+    yield from (f"  warning: {doubt}; `--image` shows which is right" for doubt in told.get("warnings", []))
     shown = " | ".join(model.labels[:5]) + (" | ..." if len(model.labels) > 5 else "")
     yield f"  names: {shown or 'none (numbers are shown)'}"
     yield f"  time per call: {took_ms:.1f} ms on {machine.cores()} core(s)"
@@ -87,6 +92,9 @@ def try_out(
         kinds = "".join(f"; {c.stage}: {c.label} {c.confidence:.3f}" for c in item.classification)
         seen = item.detection
         yield f"  {seen.label} {seen.confidence:.3f} at {item.x:.0f},{item.y:.0f} {item.w:.0f}x{item.h:.0f}{kinds}"
+    for entry, classifier in zip(config.classifiers, classifiers, strict=True):
+        if can_compare(classifier):
+            yield from show_normalizations(entry, picture, objects)
     if out is not None:
         import cv2
 
@@ -95,6 +103,16 @@ def try_out(
         if not cv2.imwrite(out, draw(picture, msgspec.to_builtins(objects))):
             raise ZpipeError(f"cannot write {out}")
         yield f"drawn: {out}"
+
+
+def show_normalizations(entry: ClassifyConfig, picture: Pixels, objects: list[Object]) -> Iterator[str]:
+    """What the classifier says of one object under each `normalize`, side by side."""
+    what, box = choose_box(entry, picture, objects)
+    columns = compare(entry, picture, box, machine.cores())
+    yield f"{entry.name}: {what} under each `normalize` (* in effect); the right one is the one that makes sense"
+    widths = [max(len(text) for text in (column.title, *column.best)) + 2 for column in columns]
+    for row in zip_longest(*([column.title, *column.best] for column in columns), fillvalue=""):
+        yield "  " + "".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
 
 
 def read_image(path: str, config: Config) -> Pixels:

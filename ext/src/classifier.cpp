@@ -140,6 +140,8 @@ class TensorClassifier final : public Classifier {
             {"why", why_},
             {"size", std::to_string(input_.plan.width) + "x" + std::to_string(input_.plan.height)},
             {"color", color_name(rule.color)},
+            {"mean", channels_text(rule.mean, rule.color)},
+            {"scale", channels_text(rule.scale, rule.color)},
             {"fit", options_.crop == Crop::square ? "square, then letterboxed" : fit_name(rule.fit)},
             {"batch", (most_per_run_ > 1 ? "up to " : "") + std::to_string(most_per_run_) +
                           (input_.any_batch ? "" : " (fixed by the model)")},

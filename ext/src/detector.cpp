@@ -119,6 +119,8 @@ class TensorDetector final : public Detector {
             {"why", format_.why},
             {"size", std::to_string(input_.plan.width) + "x" + std::to_string(input_.plan.height)},
             {"color", color_name(rule.color)},
+            {"mean", channels_text(rule.mean, rule.color)},
+            {"scale", channels_text(rule.scale, rule.color)},
             {"fit", fit_name(rule.fit)},
         };
         if (options_.columns * options_.rows > 1) {
