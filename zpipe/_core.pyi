@@ -27,6 +27,7 @@ class Port(TypedDict):
     """-1: any."""
     tail: list[str]
     activation: str
+    head: list[str]
 
 @type_check_only
 class Info(TypedDict):
@@ -97,6 +98,9 @@ class Detector(metaclass=_Metaclass):
         """Where the model itself names them: plugins."""
 
     def set_thresholds(self, per_class: list[float], other: float) -> None: ...
+    def try_out(self) -> None:
+        """Runs a model's file on pictures of no meaning; CoreError where what it returns cannot be right."""
+
     def detect(
         self, image: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]: ...
@@ -125,6 +129,9 @@ class Classifier(metaclass=_Metaclass):
 
     @property
     def labels(self) -> list[str]: ...
+    def try_out(self) -> None:
+        """As a detector's."""
+
     def classify(
         self, image: NDArray[np.uint8], boxes: ArrayLike
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32] | None]: ...

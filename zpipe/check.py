@@ -3,18 +3,20 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from zpipe.config.keys import Config, ModelConfig
+from zpipe.config.keys import ClassifyConfig, Config, ModelConfig
 from zpipe.config.loading import load
 from zpipe.engines import machine
 from zpipe.errors import ZpipeError
 from zpipe.images.decoding import decode
-from zpipe.messages import Result
+from zpipe.messages import Object, Result
+from zpipe.models.comparison import can_compare, choose_box, compare
 from zpipe.models.interface import Classifier, Detector
 from zpipe.pixels import Pixels
 from zpipe.sources.opening import open_source
@@ -39,7 +41,7 @@ def report(path: str, overrides: list[str], image: str | None, out: str | None) 
         if stage.model is not None:
             yield from describe(stage.name, stage.model, partial(stage.rehearse, picture))
     if image is not None:
-        yield from try_out(stages, picture, image, out)
+        yield from try_out(config, stages, picture, image, out)
     yield f"sink: {config.sink.publish}, results in {config.sink.results}"
     yield "ok"
 
@@ -58,15 +60,17 @@ def describe(stage: str, model: Detector | Classifier, call: Callable[[], Any]) 
         call()
     took_ms = (time.perf_counter() - began) / MEASURED_CALLS * 1e3
     yield f"{stage}:"
-    for key, value in model.describe().items():
-        if key != "classes":
+    told: dict[str, Any] = model.describe()
+    for key, value in told.items():
+        if key not in ("classes", "warnings"):
             yield f"  {key}: {value}"
+    yield from (f"  warning: {doubt}; `--image` shows which is right" for doubt in told.get("warnings", []))
     shown = " | ".join(model.labels[:5]) + (" | ..." if len(model.labels) > 5 else "")
     yield f"  names: {shown or 'none (numbers are shown)'}"
     yield f"  time per call: {took_ms:.1f} ms on {machine.cores()} core(s)"
 
 
-def try_out(stages: list[StageWork], picture: Pixels, name: str, out: str | None) -> Iterator[str]:
+def try_out(config: Config, stages: list[StageWork], picture: Pixels, name: str, out: str | None) -> Iterator[str]:
     """Run the stages on one image; print and draw what they found."""
     result = Result(stream="", seq=1, name=name, timestamp=0)
     for stage in stages:
@@ -77,6 +81,9 @@ def try_out(stages: list[StageWork], picture: Pixels, name: str, out: str | None
         kinds = "".join(f"; {c.stage}: {c.label} {c.confidence:.3f}" for c in item.classification)
         seen = item.detection
         yield f"  {seen.label} {seen.confidence:.3f} at {item.x:.0f},{item.y:.0f} {item.w:.0f}x{item.h:.0f}{kinds}"
+    for entry, stage in zip(config.stages, stages, strict=True):
+        if isinstance(entry.config, ClassifyConfig) and can_compare(stage.model):
+            yield from show_normalizations(entry.config, picture, objects)
     if out is not None:
         import cv2
 
@@ -85,6 +92,16 @@ def try_out(stages: list[StageWork], picture: Pixels, name: str, out: str | None
         if not cv2.imwrite(out, draw(picture, msgspec.to_builtins(objects))):
             raise ZpipeError(f"cannot write {out}")
         yield f"drawn: {out}"
+
+
+def show_normalizations(entry: ClassifyConfig, picture: Pixels, objects: list[Object]) -> Iterator[str]:
+    """What the classifier says of one object under each `normalize`, side by side."""
+    what, box = choose_box(entry, picture, objects)
+    columns = compare(entry, picture, box, machine.cores())
+    yield f"{entry.name}: {what} under each `normalize` (* in effect); the right one is the one that makes sense"
+    widths = [max(len(text) for text in (column.title, *column.best)) + 2 for column in columns]
+    for row in zip_longest(*([column.title, *column.best] for column in columns), fillvalue=""):
+        yield "  " + "".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
 
 
 def read_image(path: str, config: Config) -> Pixels:

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "dry_run.hpp"
 #include "status.hpp"
 
 namespace zpipe {
@@ -119,6 +120,16 @@ class TensorClassifier final : public Classifier {
         return rows;
     }
 
+    // Of values and embeddings nothing is known that could be wrong.
+    void try_out() override {
+        if (is_vector()) {
+            return;
+        }
+        const DryPicture picture(0, input_.plan.width, input_.plan.height);
+        classify(picture.image(),
+                 {{0, 0, static_cast<float>(input_.plan.width), static_cast<float>(input_.plan.height)}});
+    }
+
     int classes() const override { return output_ == Output::embedding ? -1 : classes_; }
     const ModelInfo& info() const override { return model_->info(); }
 
@@ -129,6 +140,8 @@ class TensorClassifier final : public Classifier {
             {"why", why_},
             {"size", std::to_string(input_.plan.width) + "x" + std::to_string(input_.plan.height)},
             {"color", color_name(rule.color)},
+            {"mean", channels_text(rule.mean, rule.color)},
+            {"scale", channels_text(rule.scale, rule.color)},
             {"fit", options_.crop == Crop::square ? "square, then letterboxed" : fit_name(rule.fit)},
             {"batch", (most_per_run_ > 1 ? "up to " : "") + std::to_string(most_per_run_) +
                           (input_.any_batch ? "" : " (fixed by the model)")},
@@ -228,6 +241,10 @@ class TensorClassifier final : public Classifier {
         } else if (apply_sigmoid_) {
             std::transform(scores_.begin(), scores_.end(), scores_.begin(),
                            [](float v) { return 1.0f / (1.0f + std::exp(-v)); });
+        } else if (const std::string wrong = check_confidences(scores_); !wrong.empty()) {
+            throw Error(Status::failed_inference, model_->info().file + ": read as " + output_name(output_) + " (" +
+                                                      why_ + "), the classifier returned " + wrong +
+                                                      "; logits, values and embeddings are named with `output`");
         }
         order_.resize(scores_.size());
         std::iota(order_.begin(), order_.end(), 0);

@@ -63,6 +63,8 @@ class Classifier {
   public:
     virtual ~Classifier() = default;
     virtual ClassRows classify(const Image& image, const std::vector<Box>& boxes) = 0;
+    // Before the first frame, as a detector's.
+    virtual void try_out() {}
     virtual int classes() const = 0;                               // -1: unknown
     virtual std::vector<std::string> labels() const { return {}; } // where the model itself names them
     virtual const ModelInfo& info() const = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 namespace zpipe {
 
@@ -20,12 +21,51 @@ float intersection(const Detection& a, const Detection& b) {
     return width > 0 && height > 0 ? width * height : 0;
 }
 
+std::string number_text(float value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.4g", static_cast<double>(value));
+    return text;
+}
+
 void sort_by_confidence(std::vector<Detection>& detections) {
     std::stable_sort(detections.begin(), detections.end(),
                      [](const Detection& a, const Detection& b) { return a.confidence > b.confidence; });
 }
 
 } // namespace
+
+std::string check_confidences(std::vector<float>& confidences) {
+    constexpr float rounding = 1 / 256.0f;
+    float least = 0;
+    float most = 1;
+    for (float& confidence : confidences) {
+        if (!std::isfinite(confidence)) {
+            return "confidences that are no finite numbers";
+        }
+        least = std::min(least, confidence);
+        most = std::max(most, confidence);
+        confidence = std::clamp(confidence, 0.0f, 1.0f);
+    }
+    if (least >= -rounding && most <= 1 + rounding) {
+        return "";
+    }
+    return least < -rounding && most > 1 + rounding
+               ? "confidences from " + number_text(least) + " to " + number_text(most) + ", expected 0 to 1"
+               : "a confidence of " + number_text(most > 1 + rounding ? most : least) + ", expected 0 to 1";
+}
+
+std::string check_confidences(std::vector<Detection>& detections) {
+    std::vector<float> confidences;
+    confidences.reserve(detections.size());
+    for (const Detection& d : detections) {
+        confidences.push_back(d.confidence);
+    }
+    const std::string wrong = check_confidences(confidences);
+    for (size_t i = 0; i < detections.size(); ++i) {
+        detections[i].confidence = confidences[i];
+    }
+    return wrong;
+}
 
 float overlap(const Detection& a, const Detection& b) {
     const float both = intersection(a, b);

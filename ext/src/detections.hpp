@@ -16,18 +16,24 @@ class Thresholds {
     // Classes beyond the list need `other`. A class that is not wanted has a threshold above 1.
     Thresholds(std::vector<float> per_class, float other);
 
+    // What is no number is kept, here and below: it is for check_confidences to see.
     bool keeps(int label_id, float confidence) const {
         const auto id = static_cast<size_t>(label_id);
-        return confidence >= (id < per_class_.size() ? per_class_[id] : other_);
+        return !(confidence < (id < per_class_.size() ? per_class_[id] : other_));
     }
-    // No class needs less: what falls below needs no closer look.
-    float lowest() const { return lowest_; }
+    // May it be enough for some class? If not, it needs no closer look.
+    bool reaches_lowest(float confidence) const { return !(confidence < lowest_); }
 
   private:
     std::vector<float> per_class_;
     float other_ = 0.25f;
     float lowest_ = 0.25f;
 };
+
+// What cannot be right of confidences, to be read after "returned"; empty where all are numbers from 0 to 1. What is
+// beyond by no more than the rounding of eight bits is set to 0 or 1.
+std::string check_confidences(std::vector<float>& confidences);
+std::string check_confidences(std::vector<Detection>& detections);
 
 // Intersection over union of two boxes; 0 for boxes without area.
 float overlap(const Detection& a, const Detection& b);

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
+#include "dry_run.hpp"
 #include "status.hpp"
 
 namespace zpipe {
@@ -87,6 +89,26 @@ class TensorDetector final : public Detector {
         const std::lock_guard<std::mutex> lock(mutex_);
         thresholds_ = std::move(thresholds);
     }
+
+    // The first picture is enough to find that all is well; that boxes cannot be right is only believed of all of them.
+    void try_out() override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        const Thresholds none({}, -std::numeric_limits<float>::infinity());
+        std::string wrong;
+        for (int number = 0; number < dry_pictures; ++number) {
+            const DryPicture picture(number, input_.plan.width, input_.plan.height);
+            std::vector<Detection> found;
+            run_on(picture.image(), picture.region(), none, found);
+            if (const std::string values = check_confidences(found); !values.empty()) {
+                refuse(values, "scores after their sigmoid or softmax, without points or masks among the classes");
+            }
+            wrong = format_.format->overlapping ? check_boxes(found) : "";
+            if (wrong.empty()) {
+                return;
+            }
+        }
+        refuse(wrong, "boxes decoded to pixels of the input");
+    }
     int classes() const override { return decoder_->classes(); }
     const ModelInfo& info() const override { return model_->info(); }
 
@@ -97,6 +119,8 @@ class TensorDetector final : public Detector {
             {"why", format_.why},
             {"size", std::to_string(input_.plan.width) + "x" + std::to_string(input_.plan.height)},
             {"color", color_name(rule.color)},
+            {"mean", channels_text(rule.mean, rule.color)},
+            {"scale", channels_text(rule.scale, rule.color)},
             {"fit", fit_name(rule.fit)},
         };
         if (options_.columns * options_.rows > 1) {
@@ -108,15 +132,12 @@ class TensorDetector final : public Detector {
 
   private:
     std::vector<Detection> detect_in(const Image& image, const Region& part) {
-        const Placement placement = preprocessor_.write(image, part, model_->input(input_.index, input_.shape(1)));
-        model_->run();
-        outputs_.clear();
-        for (size_t i = 0; i < model_->info().outputs.size(); ++i) {
-            outputs_.push_back(model_->output(i));
-            check_shape(i);
-        }
         std::vector<Detection> found;
-        decoder_->decode(outputs_, thresholds_, found);
+        const Placement placement = run_on(image, part, thresholds_, found);
+        if (const std::string wrong = check_confidences(found); !wrong.empty()) {
+            throw Error(Status::failed_inference,
+                        model_->info().file + ": read as " + format_.format->title() + ", the model returned " + wrong);
+        }
         if (format_.format->overlapping) {
             suppress(found, options_.iou, options_.class_agnostic, options_.max_objects);
         } else {
@@ -124,6 +145,31 @@ class TensorDetector final : public Detector {
         }
         to_image(found, placement, image.width, image.height);
         return found;
+    }
+
+    // What the model finds, in input pixels.
+    Placement run_on(const Image& image, const Region& part, const Thresholds& thresholds,
+                     std::vector<Detection>& found) {
+        const Placement placement = preprocessor_.write(image, part, model_->input(input_.index, input_.shape(1)));
+        model_->run();
+        outputs_.clear();
+        for (size_t i = 0; i < model_->info().outputs.size(); ++i) {
+            outputs_.push_back(model_->output(i));
+            check_shape(i);
+        }
+        decoder_->decode(outputs_, thresholds, found);
+        return placement;
+    }
+
+    [[noreturn]] void refuse(const std::string& returned, const std::string& missing) const {
+        const ModelInfo& info = model_->info();
+        const std::string lookalike = decoder_->lookalike();
+        throw Error(Status::unsupported_model, info.file + ": read as " + format_.format->title() + " (" + format_.why +
+                                                   "), it returns for a picture of noise " + returned + ". " +
+                                                   lookalike + (lookalike.empty() ? "" : " ") +
+                                                   "If it has another format, name that with `format`; this one " +
+                                                   "needs " + missing + ". The outputs are:\n" +
+                                                   ports_text(info.outputs));
     }
 
     // Decoders rely on the shapes they were opened with.

@@ -46,6 +46,9 @@ class Detector {
     // Boxes in image pixels, clipped, by falling confidence.
     virtual std::vector<Detection> detect(const Image& image) = 0;
     virtual void set_thresholds(Thresholds thresholds) = 0;
+    // Before the first frame: runs the model on pictures of no meaning and throws where what it returns cannot be
+    // right. Not for the code of others, which may count its pictures.
+    virtual void try_out() {}
     virtual int classes() const = 0;                               // -1: unknown
     virtual std::vector<std::string> labels() const { return {}; } // where the model itself names them
     virtual const ModelInfo& info() const = 0;

@@ -11,11 +11,13 @@ namespace {
 
 // A new format: its file in formats/, its declaration in formats/registry.hpp, its line here.
 const Format* const all_formats[] = {
-    &formats::yolov5,        &formats::yolov8,          &formats::yolov10,        &formats::yolox,
-    &formats::nanodet,       &formats::nanodet_plus,    &formats::picodet,        &formats::picodet_selected,
-    &formats::detr_selected, &formats::detr_joined,     &formats::detr_sigmoid,   &formats::detr_softmax,
-    &formats::rtmdet,        &formats::ssd_torchvision, &formats::ssd_tensorflow, &formats::detection_output,
-    &formats::ultraface,     &formats::yunet,           &formats::scrfd,
+    &formats::yolov5,           &formats::yolov5_face,    &formats::yolov5_undecoded,
+    &formats::yolov8,           &formats::yolov10,        &formats::yolox,
+    &formats::nanodet,          &formats::nanodet_plus,   &formats::picodet,
+    &formats::picodet_selected, &formats::detr_selected,  &formats::detr_joined,
+    &formats::detr_sigmoid,     &formats::detr_softmax,   &formats::rtmdet,
+    &formats::ssd_torchvision,  &formats::ssd_tensorflow, &formats::detection_output,
+    &formats::ultraface,        &formats::yunet,          &formats::scrfd,
 };
 
 std::string list_formats() {

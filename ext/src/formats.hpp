@@ -26,6 +26,8 @@ class Decoder {
                         std::vector<Detection>& found) const = 0;
     // -1: the outputs do not say.
     virtual int classes() const = 0;
+    // Where what comes out cannot be right: another model that looks like this one; empty or a sentence.
+    virtual std::string lookalike() const { return ""; }
 };
 
 struct Format {

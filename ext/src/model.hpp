@@ -23,6 +23,8 @@ struct Port {
     // Outputs only, read from the graph; empty where no graph is known (then nothing is concluded from it).
     std::vector<std::string> tail; // kinds of operations between the last convolution or product and this output
     std::string activation;        // the last operation that changes values: "Softmax", "Sigmoid", "Convolution", ...
+    // Inputs only: kinds of operations on the picture before the first convolution or product.
+    std::vector<std::string> head{};
 };
 
 struct ModelInfo {

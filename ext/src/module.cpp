@@ -246,6 +246,7 @@ void add_detectors(py::module_& m) {
                 detector.set_thresholds(Thresholds(std::move(per_class), other));
             },
             py::arg("per_class"), py::arg("other"))
+        .def("try_out", &Detector::try_out, py::call_guard<py::gil_scoped_release>())
         .def("detect", &detect, py::arg("image"))
         .def_property_readonly("classes", &Detector::classes)
         .def_property_readonly("labels", &Detector::labels)
@@ -269,6 +270,7 @@ void add_classifiers(py::module_& m) {
              py::arg("size") = py::none(), py::arg("color") = "auto", py::arg("mean") = py::none(),
              py::arg("scale") = py::none(), py::arg("resize") = "stretch", py::arg("margin") = 0.0f,
              py::arg("top_k") = 1, py::arg("threshold") = 0.0f, py::arg("batch") = 0, py::arg("head") = "")
+        .def("try_out", &Classifier::try_out, py::call_guard<py::gil_scoped_release>())
         .def("classify", &classify, py::arg("image"), py::arg("boxes"))
         .def_property_readonly("classes", &Classifier::classes)
         .def_property_readonly("labels", &Classifier::labels)

@@ -20,7 +20,7 @@ std::vector<Port> read_ports(const py::handle& list) {
         const auto dict = py::cast<py::dict>(item);
         ports.push_back({py::cast<std::string>(dict["name"]), py::cast<std::string>(dict["type"]),
                          py::cast<Shape>(dict["shape"]), py::cast<std::vector<std::string>>(dict["tail"]),
-                         py::cast<std::string>(dict["activation"])});
+                         py::cast<std::string>(dict["activation"]), py::cast<std::vector<std::string>>(dict["head"])});
     }
     return ports;
 }
@@ -34,6 +34,7 @@ py::list write_ports(const std::vector<Port>& ports) {
         dict["shape"] = py::cast(port.shape);
         dict["tail"] = py::cast(port.tail);
         dict["activation"] = port.activation;
+        dict["head"] = py::cast(port.head);
         list.append(dict);
     }
     return list;

@@ -80,12 +80,38 @@ std::vector<std::string> read_tail(const Node& from) {
 
 // The last operation that changes values, before those that only move or quantise them.
 std::string read_activation(Node node) {
-    while ((is_kind(node, {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert", "FakeQuantize", "Result"}) ||
+    while ((is_kind(node, {"Reshape", "Squeeze", "Unsqueeze", "Transpose", "Convert", "FakeQuantize", "Identity",
+                           "Result"}) ||
             is_dequantization(node)) &&
            node->get_input_size() > 0) {
         node = node->get_input_node_shared_ptr(0);
     }
     return node->get_type_name();
+}
+
+// Kinds of operations from an input on, as long as one follows the other, up to the first convolution.
+std::vector<std::string> read_head(Node node) {
+    std::vector<std::string> kinds;
+    constexpr size_t longest = 30;
+    while (kinds.size() < longest) {
+        Node next;
+        for (const auto& target : node->output(0).get_target_inputs()) {
+            const Node user = target.get_node()->shared_from_this();
+            if (is_kind(user, {"ShapeOf"})) {
+                continue; // looks at the size only
+            }
+            if (next) {
+                return kinds;
+            }
+            next = user;
+        }
+        if (!next || ends_tail(next) || is_kind(next, {"Result"})) {
+            return kinds;
+        }
+        kinds.emplace_back(next->get_type_name());
+        node = next;
+    }
+    return kinds;
 }
 
 // Flattens the metadata that ONNX files ("framework") and IR files ("model_info") carry.
@@ -113,7 +139,8 @@ template <typename Ports> std::vector<Port> read_ports(const Ports& ports) {
         const auto& names = port.get_names();
         // Names come as an unordered set: the smallest, so that messages do not change from run to run.
         const std::string name = names.empty() ? "" : *std::min_element(names.begin(), names.end());
-        result.push_back({name, port.get_element_type().get_type_name(), to_shape(port.get_partial_shape()), {}, {}});
+        result.push_back(
+            {name, port.get_element_type().get_type_name(), to_shape(port.get_partial_shape()), {}, {}, {}});
     }
     return result;
 }
@@ -124,6 +151,9 @@ void describe_graph(const ov::Model& model, ModelInfo& info) {
     info.inputs = read_ports(model.inputs());
     info.outputs = read_ports(model.outputs());
     read_metadata(model, info.metadata);
+    for (size_t i = 0; i < info.inputs.size(); ++i) {
+        info.inputs[i].head = read_head(model.get_parameters()[i]);
+    }
     for (size_t i = 0; i < info.outputs.size(); ++i) {
         const Node node = model.get_results()[i]->get_input_node_shared_ptr(0);
         info.outputs[i].tail = read_tail(node);

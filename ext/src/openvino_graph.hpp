@@ -7,7 +7,7 @@
 
 namespace zpipe {
 
-// Inputs, outputs with their tails and activations, metadata.
+// Inputs with their heads, outputs with their tails and activations, metadata.
 void describe_graph(const ov::Model& model, ModelInfo& info);
 
 // The output shapes again, after the input shapes were settled.

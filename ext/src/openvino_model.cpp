@@ -5,8 +5,10 @@
 // conversions to the graph, where they cost nothing on a CPU that computes in float anyway.
 #include "model.hpp"
 
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
+#include <unistd.h>
 
 #include <openvino/frontend/manager.hpp>
 #include <openvino/openvino.hpp>
@@ -57,6 +59,32 @@ void reshape(ov::Model& model, const std::vector<Shape>& input_shapes) {
     }
 }
 
+// What is printed goes nowhere while one lives. TensorFlow's frontend prints a line for each way in which it cannot
+// read a file, and asked for any format OpenVINO asks it first; the exception says what matters.
+class SilentStderr {
+  public:
+    SilentStderr() : kept_(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)) {
+        const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+        if (kept_ >= 0 && nowhere >= 0) {
+            ::dup2(nowhere, STDERR_FILENO);
+        }
+        if (nowhere >= 0) {
+            ::close(nowhere);
+        }
+    }
+    ~SilentStderr() {
+        if (kept_ >= 0) {
+            ::dup2(kept_, STDERR_FILENO);
+            ::close(kept_);
+        }
+    }
+    SilentStderr(const SilentStderr&) = delete;
+    SilentStderr& operator=(const SilentStderr&) = delete;
+
+  private:
+    int kept_;
+};
+
 std::shared_ptr<ov::Model> read_file(ov::Core& core, const std::string& file) {
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(file, ignored)) {
@@ -81,6 +109,7 @@ std::shared_ptr<ov::Model> read_file(ov::Core& core, const std::string& file) {
         if (kind == ".xml" && !ov::frontend::FrontEndManager().load_by_framework("ir")->supported(file)) {
             throw std::runtime_error("this is no OpenVINO IR");
         }
+        const SilentStderr silence;
         return core.read_model(file);
     } catch (const std::exception& problem) {
         throw Error(Status::unreadable_model, file + ": cannot be read as a model: " + last_words(problem));

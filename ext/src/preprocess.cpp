@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 namespace zpipe {
 
@@ -19,6 +20,14 @@ constexpr std::array<float, 3> luminance{0.114f, 0.587f, 0.299f};
 
 const char* color_name(Color color) noexcept {
     return color == Color::rgb ? "rgb" : color == Color::bgr ? "bgr" : "gray";
+}
+
+std::string channels_text(const std::array<float, 3>& numbers, Color color) {
+    char text[64];
+    const std::array<double, 3> n{numbers[0], numbers[1], numbers[2]};
+    const bool alike = color == Color::gray || (n[0] == n[1] && n[1] == n[2]);
+    std::snprintf(text, sizeof text, alike ? "%.6g" : "%.6g, %.6g, %.6g", n[0], n[1], n[2]);
+    return text;
 }
 
 const char* fit_name(Fit fit) noexcept {

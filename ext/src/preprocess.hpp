@@ -19,6 +19,7 @@ enum class Fit {
 
 const char* color_name(Color color) noexcept;
 const char* fit_name(Fit fit) noexcept;
+std::string channels_text(const std::array<float, 3>& numbers, Color color); // "123.7, 116.3, 103.5"
 
 // How a model wants its pixels: (level - mean) * scale, mean and scale in the order of `color`.
 struct PixelRule {

@@ -25,8 +25,10 @@ def test_it_says_what_the_models_are(tmp_path: Path) -> None:
     scene = DEMO / "scenes" / "page-01.jpg"
     done = check(DEMO.parent / "demo.yaml", "--image", str(scene), "--out", str(tmp_path / "found.png"))
     assert done.returncode == 0, done.stderr
-    for words in ("format: yolov8", "digit", "time per call", "12 object(s)", "ok"):
+    shown = "mean: 127.5", "scale: 0.00784314", "normalize: none", "under each `normalize`", "mean, scale *  none"
+    for words in ("format: yolov8", "digit", "time per call", "12 object(s)", *shown, "ok"):
         assert words in done.stdout, done.stdout
+    assert "warning" not in done.stdout  # the models say nothing against their config
     assert (tmp_path / "found.png").stat().st_size > 10_000
 
 

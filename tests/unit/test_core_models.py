@@ -1,6 +1,8 @@
 """Kinds of model files that are neither plain ONNX nor f32, tiles, and how a broken file is told."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +166,21 @@ def test_damaged_files_are_one_error_or_still_work(tmp_path: Path, suffix: str, 
         refused += error is not None
     assert refused > 20
     assert capfd.readouterr().err == ""  # the libraries below say nothing of their own
+
+
+@pytest.mark.parametrize("suffix", [".pb", ".tflite", ".pt", ".bin", ""])
+def test_other_suffixes_are_one_error_too(tmp_path: Path, suffix: str) -> None:
+    """Edge 17: TensorFlow's frontend printed a line for each way in which it could not read a file.
+
+    In a process of its own: such a frontend says some things only once.
+    """
+    file = tmp_path / f"noise{suffix}"
+    file.write_bytes(random.Random(3).randbytes(3000))
+    code = "import sys; from zpipe import _core; _core.read_openvino(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, timeout=60)
+    said = done.stderr
+    assert "CoreError" in said
+    assert not [line for line in said.splitlines() if "tensorflow" in line or "absl" in line], said
 
 
 def test_weights_that_are_cut_off(tmp_path: Path) -> None:

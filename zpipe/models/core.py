@@ -9,20 +9,13 @@ from zpipe.errors import FrameError, ModelError
 from zpipe.models.filters import thresholds
 from zpipe.models.interface import Classes, Detections, Floats
 from zpipe.models.labels import check_count, known_labels
+from zpipe.models.normalization import find_doubts, pixel_rule, triple
 from zpipe.pixels import Pixels
 
 if TYPE_CHECKING:
     from zpipe.config.keys import ClassifyConfig, DetectConfig, ModelConfig
 
 T = TypeVar("T")
-Triple = tuple[float, float, float]
-
-PRESETS: dict[str, tuple[Triple, Triple]] = {
-    "imagenet": ((123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375)),  # torchvision's, for 0..255
-    "0..1": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
-    "-1..1": ((127.5, 127.5, 127.5), (1 / 127.5, 1 / 127.5, 1 / 127.5)),
-}
-"""`normalize`: mean and scale of levels 0..255, for RGB: (level - mean) * scale."""
 
 
 class CoreDetector:
@@ -48,24 +41,33 @@ class CoreDetector:
 
 
 class CoreClassifier:
-    """A classifier in the core, whatever it runs on."""
+    """A classifier in the core, whatever it runs on; `info` is what a model's file says, plugins have none."""
 
-    def __init__(self, core: _core.Classifier, config: "ClassifyConfig", labels: Sequence[str]) -> None:
+    def __init__(
+        self, core: _core.Classifier, config: "ClassifyConfig", labels: Sequence[str], info: "_core.Info | None" = None
+    ) -> None:
         check_count(config, labels, core.classes)
         self.labels = labels
         self._core: _core.Classifier | None = core
-        self._output = config.output
+        self._config = config
+        self._info = info
 
     def classify(self, image: Pixels, boxes: Floats) -> Classes:
         """The classes, values or embedding of each box."""
         label_ids, confidences, numbers = called(alive(self._core).classify, image, boxes)
-        if self._output == "embedding":
+        if self._config.output == "embedding":
             return Classes(label_ids, confidences, embeddings=numbers)
         return Classes(label_ids, confidences, values=numbers)
 
     def describe(self) -> dict[str, object]:
-        """What the core says of the model, and the labels."""
-        return {**alive(self._core).describe(), "classes": alive(self._core).classes, "labels": len(self.labels)}
+        """What the core says of the model; the labels; the normalisation, and what of the model speaks against it."""
+        core = alive(self._core)
+        told = {**core.describe(), "classes": core.classes, "labels": len(self.labels)}
+        if self._info is not None:
+            head = [kind for port in self._info["inputs"] for kind in port["head"]]
+            doubts = find_doubts(self._config, head, self._info["metadata"])
+            told |= {"normalize": self._config.normalize, "warnings": list(doubts)}
+        return told
 
     def close(self) -> None:
         """Let go of the model; harmless twice."""
@@ -94,13 +96,16 @@ def open_core_detector(config: "DetectConfig", threads: int, cache_dir: str | No
             tile_overlap=config.tile_overlap,
         )
     )
-    return CoreDetector(core, config, labels)
+    detector = CoreDetector(core, config, labels)
+    opened(core.try_out)  # which is also the first call, the slow one
+    return detector
 
 
 def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str | None) -> CoreClassifier:
     """The classifier in a model file."""
     model = read(config, threads, cache_dir)
-    labels = known_labels(config.labels, model.info["metadata"])
+    info = model.info  # the core takes the model over
+    labels = known_labels(config.labels, info["metadata"])
     mean, scale, color = pixel_rule(config)
     core = opened(
         lambda: _core.Classifier(
@@ -118,7 +123,9 @@ def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str 
             batch=0 if config.batch == "auto" else int(config.batch),  # 0: as is fastest
         )
     )
-    return CoreClassifier(core, config, labels)
+    classifier = CoreClassifier(core, config, labels, info)
+    opened(core.try_out)
+    return classifier
 
 
 def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> _core.Model:
@@ -171,29 +178,3 @@ def alive(core: T | None) -> T:
 def pair(config: "ModelConfig") -> tuple[int, int] | None:
     """The `size` key as (width, height)."""
     return None if config.size is None else (config.size[0], config.size[1])
-
-
-def triple(value: float | list[float] | None, key: str) -> Triple | None:
-    """One number per channel of `mean` or `scale`; a single number is for all."""
-    if value is None:
-        return None
-    numbers = value if isinstance(value, list) else [value]
-    if len(numbers) == 1:
-        numbers = numbers * 3
-    if len(numbers) != 3:
-        raise ModelError(f"{key}: one number or three, in the order of `color`; got {len(numbers)}")
-    if key == "scale" and 0 in numbers:
-        raise ModelError("scale: values are multiplied by it, so with 0 the model would see nothing")
-    return numbers[0], numbers[1], numbers[2]
-
-
-def pixel_rule(config: "ClassifyConfig") -> tuple[Triple | None, Triple | None, str]:
-    """Mean, scale and colour order of a classifier: numbers, or a preset, which is meant for RGB."""
-    if config.normalize == "none":
-        return triple(config.mean, "mean"), triple(config.scale, "scale"), config.color
-    if config.mean is not None or config.scale is not None:
-        raise ModelError(f"normalize: {config.normalize!r} already says mean and scale; leave out one of them")
-    mean, scale = PRESETS[config.normalize]
-    if config.color == "bgr":
-        mean, scale = (mean[2], mean[1], mean[0]), (scale[2], scale[1], scale[0])
-    return mean, scale, "rgb" if config.color == "auto" else config.color

@@ -115,6 +115,7 @@ def port_of(file: str, port: Any) -> "_core.Port":
         "shape": shape_of(port),
         "tail": [],
         "activation": "",
+        "head": [],
     }
 
 
@@ -133,9 +134,10 @@ def info_of(config: "ModelConfig", session: Any) -> "_core.Info":
     # onnxruntime does not show the graph; OpenVINO, which is there anyway, usually can. Without it formats that
     # only differ in their graph have to be named.
     with contextlib.suppress(_core.CoreError):
-        graph = {port["name"]: port for port in _core.read_openvino(file).info["outputs"]}
-        for port in info["outputs"]:
+        seen = _core.read_openvino(file).info
+        graph = {port["name"]: port for port in (*seen["inputs"], *seen["outputs"])}
+        for port in (*info["inputs"], *info["outputs"]):
             known = graph.get(port["name"])
             if known is not None:
-                port["tail"], port["activation"] = known["tail"], known["activation"]
+                port["tail"], port["activation"], port["head"] = known["tail"], known["activation"], known["head"]
     return info

@@ -27,6 +27,8 @@ extern const Format ssd_torchvision;
 extern const Format ultraface;
 extern const Format yolov10;
 extern const Format yolov5;
+extern const Format yolov5_face;
+extern const Format yolov5_undecoded;
 extern const Format yolov8;
 extern const Format yolox;
 extern const Format yunet;

@@ -18,7 +18,7 @@ class Yolov10 final : public Decoder {
         const float* row = outputs[0].data;
         for (int64_t i = 0; i < outputs[0].shape[1]; ++i, row += 6) {
             const int label = to_label(row[5]);
-            if (row[4] > 0 && label >= 0 && thresholds.keeps(label, row[4])) {
+            if (!(row[4] <= 0) && label >= 0 && thresholds.keeps(label, row[4])) {
                 found.push_back({row[0], row[1], row[2], row[3], row[4], label});
             }
         }

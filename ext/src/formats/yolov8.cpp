@@ -51,7 +51,7 @@ class Yolov8 final : public Decoder {
         labels_.resize(n);
         find_best_of(data + 4 * n, n, classes_, best_.data(), labels_.data());
         for (size_t i = 0; i < n; ++i) {
-            if (best_[i] >= thresholds.lowest() && thresholds.keeps(labels_[i], best_[i])) {
+            if (thresholds.reaches_lowest(best_[i]) && thresholds.keeps(labels_[i], best_[i])) {
                 found.push_back(
                     from_center(data[i], data[n + i], data[2 * n + i], data[3 * n + i], best_[i], labels_[i]));
             }

@@ -23,7 +23,7 @@ class Yolox final : public Decoder {
         const float* row = outputs[0].data;
         for (const Level& level : levels_) {
             for (int cell = 0; cell < level.cells(); ++cell, row += classes_ + 5) {
-                if (!(row[4] >= thresholds.lowest())) { // class scores are at most 1
+                if (!thresholds.reaches_lowest(row[4])) { // class scores are at most 1
                     continue;
                 }
                 const Best best = best_of(row + 5, classes_);
