@@ -15,7 +15,7 @@ import pytest
 import zpipe
 
 ROWS = {
-    "words": "errors messages wire config",
+    "words": "errors messages wire source config",
     "rules": "rules",
     "hands": "transport engines models images results",
     "roles": "sources stages run",
@@ -134,7 +134,7 @@ def test_what_is_outside_is_touched_by_few(thing: str) -> None:
     assert touching == set(OUTSIDE[thing].split())
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if room_of(file) == "rules"] + ["wire", "messages"])
+@pytest.mark.parametrize("file", [file for file in FILES if room_of(file) == "rules"] + ["wire", "messages", "source"])
 def test_rules_are_pure(file: str) -> None:
     assert not {name.split(".")[0] for name in imports_of(file)} & (IMPURE | OUTSIDE.keys())
 

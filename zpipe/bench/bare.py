@@ -20,7 +20,7 @@ from zpipe.messages import label_of
 from zpipe.models.filters import eligible
 from zpipe.models.interface import Classifier, Detector
 from zpipe.models.opening import open_classifier, open_detector
-from zpipe.sources.protocol import SourceFrame
+from zpipe.source import SourceFrame
 
 WARM_UP = 3
 """Frames before the first that counts: a model allocates in its first call, memory is touched for the first time."""

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from zpipe.config.keys import Config, IngestConfig
 from zpipe.errors import ConfigError
+from zpipe.source import SourceFrame
 from zpipe.sources.files import FileFrame
 from zpipe.sources.opening import open_source
-from zpipe.sources.protocol import SourceFrame
 
 MOST_FILES = 2000
 """Most distinct image files of a sample; at 10 frames/s it is minutes until they come round again."""
@@ -26,7 +26,7 @@ MOST_LINES = 2_000_000
 
 
 class Room:
-    """Memory of our own that a source can load a frame into, as it does into a slot (sources/protocol.py)."""
+    """Memory of our own that a source can load a frame into, as it does into a slot (source.py)."""
 
     def __init__(self) -> None:
         self._memory = np.empty(1 << 20, np.uint8)

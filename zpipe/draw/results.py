@@ -13,8 +13,8 @@ from zpipe.config.loading import load
 from zpipe.draw.files import CODECS, write_pictures
 from zpipe.errors import UNDECODABLE, ConfigError, ResultsError
 from zpipe.images.decoding import decode
+from zpipe.source import SourceFrame
 from zpipe.sources.opening import open_source
-from zpipe.sources.protocol import SourceFrame
 
 Progress = Callable[[int], None]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from zpipe.errors import FrameError
-from zpipe.sources.protocol import Slot
+from zpipe.source import Room
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -33,19 +33,19 @@ class FileFrame:
         self._path = path
         self._most_bytes = most_bytes
 
-    def load(self, slot: Slot) -> None:
-        """Reads the file into `slot` without a copy in between."""
+    def load(self, room: Room) -> None:
+        """Reads the file into `room` without a copy in between."""
         try:
             # Not blocking: somebody's FIFO named x.jpg would hold up the whole stream.
             file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                self._read(file, slot)
+                self._read(file, room)
             finally:
                 os.close(file)
         except (OSError, ValueError) as error:  # ValueError: a NUL in a name from a list file
             raise FrameError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
-    def _read(self, file: int, slot: Slot) -> None:
+    def _read(self, file: int, room: Room) -> None:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise FrameError("is a directory" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
@@ -57,10 +57,10 @@ class FileFrame:
                 f"a file of {size_bytes / 1e6:,.0f} MB; a picture within frames.max_pixels has at most"
                 f" {self._most_bytes / 1e6:,.0f} MB"
             )
-        with slot.encoded(size_bytes) as room:
+        with room.encoded(size_bytes) as memory:
             has_bytes = 0
             while has_bytes < size_bytes:
-                got_bytes = os.readv(file, [room[has_bytes:]])
+                got_bytes = os.readv(file, [memory[has_bytes:]])
                 if got_bytes == 0:
                     raise FrameError(f"became shorter while it was read: {has_bytes} of {size_bytes} bytes")
                 has_bytes += got_bytes

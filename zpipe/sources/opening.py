@@ -11,14 +11,12 @@ from pathlib import Path
 from zpipe.config.keys import IngestConfig
 from zpipe.errors import ConfigError
 from zpipe.images.headers import sniff
+from zpipe.source import Source
 from zpipe.sources.directory import open_directory
 from zpipe.sources.files import IMAGE_SUFFIXES
 from zpipe.sources.image import open_image
 from zpipe.sources.listfile import open_listfile
-from zpipe.sources.protocol import Slot, Source, SourceFrame
 from zpipe.sources.video import VIDEO_SUFFIXES, open_video
-
-__all__ = ["Slot", "Source", "SourceFrame", "kind_of", "open_source"]
 
 OPENERS: dict[str, Callable[[IngestConfig, int], Source]] = {
     "directory": open_directory,

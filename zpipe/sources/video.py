@@ -1,4 +1,4 @@
-"""The frames of a video file: all, or every K-th; decoded here, straight into the frame's slot.
+"""The frames of a video file: all, or every K-th; decoded here, straight into the frame's room.
 
 A video that cannot be opened is one failed frame, and so is one without any frame: its stream shall say why
 it is empty. One that breaks off ends there. Frames are reached by decoding, never by inexact seeking.
@@ -12,8 +12,8 @@ from zpipe.config.keys import IngestConfig
 from zpipe.errors import FrameError
 from zpipe.images import opencv
 from zpipe.images.headers import refuse_above
+from zpipe.source import Room, SourceFrame
 from zpipe.sources.files import printable
-from zpipe.sources.protocol import Slot, SourceFrame
 
 if TYPE_CHECKING:
     import cv2
@@ -119,23 +119,23 @@ class VideoFrame:
         self._capture = capture
         self._max_pixels = max_pixels
 
-    def load(self, slot: Slot) -> None:
-        """Converts it to BGR in the slot's memory."""
+    def load(self, room: Room) -> None:
+        """Converts it to BGR in the room's memory."""
         import numpy as np
 
         width, height = _frame_size(self._capture)
         if width <= 0 or height <= 0:
             raise FrameError("the video is closed")
-        room = slot.pixels(height, width)
-        is_there, picture = self._capture.retrieve(room)
+        memory = room.pixels(height, width)
+        is_there, picture = self._capture.retrieve(memory)
         if not is_there:
             raise FrameError("the frame cannot be decoded")
-        if np.may_share_memory(picture, room):
+        if np.may_share_memory(picture, memory):
             return
         # OpenCV turns videos of phones upright in memory of its own; and some change their size on the way.
         height, width = picture.shape[:2]
         refuse_above(self._max_pixels, width, height)
-        np.copyto(room if picture.shape == room.shape else slot.pixels(height, width), picture)
+        np.copyto(memory if picture.shape == memory.shape else room.pixels(height, width), picture)
 
 
 class FailedFrame:
@@ -145,7 +145,7 @@ class FailedFrame:
         self.name = name
         self._reason = reason
 
-    def load(self, slot: Slot) -> None:
+    def load(self, room: Room) -> None:
         """There is nothing to load."""
         raise FrameError(self._reason)
 

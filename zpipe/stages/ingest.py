@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zpipe import messages, wire
 from zpipe.errors import FrameError
 from zpipe.messages import Resolution, Result
-from zpipe.sources.protocol import Source, SourceFrame
+from zpipe.source import Source, SourceFrame
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
 from zpipe.transport.store import Store

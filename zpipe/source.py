@@ -1,4 +1,7 @@
-"""What a source gives to ingest, and what ingest gives to a source."""
+"""What a source gives to ingest, and what ingest gives to a source: the words of both, as protocols.
+
+Nothing here reads, decodes or holds memory.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
@@ -8,8 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Slot(Protocol):
-    """Room for one frame in the shared store. The last call counts: a frame is encoded bytes or pixels."""
+class Room(Protocol):
+    """Memory for one frame, a slot of the store or other. The last call counts: it holds encoded bytes or pixels."""
 
     def encoded(self, size_bytes: int) -> memoryview:
         """Writable room for an encoded file."""
@@ -26,8 +29,8 @@ class SourceFrame(Protocol):
     name: str
     """What its result is called: valid JSON text, unique in the stream unless a list file repeats itself."""
 
-    def load(self, slot: Slot) -> None:
-        """Reads it straight into `slot`; `FrameError` when it cannot be read."""
+    def load(self, room: Room) -> None:
+        """Reads it straight into `room`; `FrameError` when it cannot be read."""
         ...
 
 
