@@ -37,7 +37,7 @@ from zpipe.transport.board import Board
 from zpipe.transport.control import Control, Request
 from zpipe.transport.link import Links
 from zpipe.transport.run_folder import RunFolder
-from zpipe.transport.store import Store
+from zpipe.transport.store import Slot, Store
 
 TICK_S = 0.2
 BALANCE_S = 2.0
@@ -273,8 +273,8 @@ class Broker:
         messages.fail(result, group.name, f"{frame.attempts} attempts: {reason}")
         frame.body = messages.pack(result)
         try:
-            slot = self.store.slot(frame.slot, frame.encoded_bytes)
-            path = quarantine.keep(Path(self.config.sink.results).parent / "quarantine", result, slot)
+            picture = _read_picture(self.store.slot(frame.slot, frame.encoded_bytes), result)
+            path = quarantine.keep(Path(self.config.sink.results).parent / "quarantine", result, picture)
             log.warning("frame.failed stream=%s seq=%d kept=%s", result.stream, result.seq, path)
         except OSError as error:
             log.warning("frame.failed stream=%s seq=%d kept=no (%s)", result.stream, result.seq, error)
@@ -427,3 +427,11 @@ class Broker:
         if self.state not in ("draining", *ENDING):
             self._drain()
         return self.state
+
+
+def _read_picture(slot: Slot, result: messages.Result) -> Any:
+    """What the slot holds of a frame: its file, or its pixels, or None when it was never read."""
+    if slot.encoded_bytes:
+        return slot.read_encoded()
+    size = result.resolution
+    return slot.read_pixels(size.height, size.width) if size is not None else None
