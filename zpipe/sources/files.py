@@ -2,11 +2,11 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 from zpipe.errors import FrameError
-from zpipe.source import Room
+from zpipe.source import Beat, Room, do_nothing
 
 IMAGE_SUFFIXES = frozenset(
     [
@@ -71,6 +71,8 @@ class FileSource:
 
     total_is_exact = True
     replayable = True
+    rate = 0.0
+    note = ""
 
     def __init__(self, folder: str, files: Sequence[str], max_pixels: int, skipped: int = 0) -> None:
         """`files`: paths as the file system has them, relative to `folder` or absolute."""
@@ -81,8 +83,8 @@ class FileSource:
         # Uncompressed, four samples of 16 bits a pixel; and 16 MiB for metadata. Nothing sensible is larger.
         self._most_bytes = 8 * max_pixels + (16 << 20)
 
-    def frames(self, start: int = 1) -> Iterator[FileFrame]:
-        """The files from number `start` on."""
+    def frames(self, start: int = 1, beat: Beat = do_nothing, avoid: Collection[int] = ()) -> Iterator[FileFrame]:
+        """The files from number `start` on. None is read on the way to another."""
         for file in islice(self._files, start - 1, None):
             yield FileFrame(printable(file), os.path.join(self._folder, file), self._most_bytes)
 
