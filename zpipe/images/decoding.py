@@ -74,7 +74,7 @@ def _decode_jpeg(data: memoryview, out: Picture) -> None:
     # OpenCV forgives what libjpeg warns of (bit errors, junk between segments), but no truncated data.
     lenient = _imdecode(data, as_8_bit_bgr=True)
     if not isinstance(lenient, np.ndarray) or lenient.shape != out.shape:
-        raise FrameError(f"JPEG file cannot be decoded: {reason}")
+        raise FrameError(f"JPEG file cannot be decoded: {opencv.explain(reason)}")
     np.copyto(out, lenient)
 
 
@@ -144,5 +144,5 @@ def _imdecode(data: memoryview, as_8_bit_bgr: bool) -> NDArray[Any] | str:
         try:
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except (cv2.error, MemoryError) as error:
-            return getattr(error, "err", None) or str(error)
+            return opencv.explain(f"{error!r} {error}")
     return opencv.reason_in(lines) if picture is None else picture

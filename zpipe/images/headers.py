@@ -80,6 +80,7 @@ KNOWN_BUT_NOT_READ = {
     "HEIC": re.compile(rb"....ftyp(?:hei|hev|mif1|msf1)", re.DOTALL),
     "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL ", re.DOTALL),
+    "icon": re.compile(rb"\0\0[\1\2]\0.\0", re.DOTALL),  # .ico and .cur
     "HTML": re.compile(rb"\s*<(?:!doctype html|html|head|body)", re.IGNORECASE),
     "SVG or XML": re.compile(rb"\s*<(?:\?xml|svg)", re.IGNORECASE),
     "git-lfs pointer": re.compile(rb"version https://git-lfs"),
@@ -140,6 +141,8 @@ def _tiff_fields(data: memoryview) -> Iterator[tuple[int, int]]:
         raise ValueError
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    if at >= len(data):  # a BigTIFF's may be more than an index can be
+        raise ValueError
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
     at, step, value_at = (at + 8, 20, 12) if big else (at + 2, 12, 8)
     for entry in range(at, at + step * min(count, 4096), step):

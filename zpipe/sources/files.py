@@ -13,7 +13,7 @@ IMAGE_SUFFIXES = frozenset(
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".tif", ".tiff", ".webp"),
         *(".avif", ".bmp", ".dib", ".pbm", ".pgm", ".ppm", ".pnm"),
         # Not decoded, but a person calls them images: a failed frame that says so, not a silent omission.
-        *(".heic", ".heif", ".jp2", ".j2k", ".jxl"),
+        *(".heic", ".heif", ".jp2", ".j2k", ".jxl", ".ico", ".cur"),
     ]
 )
 
