@@ -159,6 +159,13 @@ def test_lying_chunk_length_allocates_nothing():
         decode(bytes(data), allocate, LIMIT)
 
 
+def test_holes_of_a_sparse_png_are_no_chunks():
+    """Edge 28: gone through 12 bytes at a time, a hole of 1 GB took minutes."""
+    data = encoded(pattern(), "PNG")[:33] + bytes(1000)
+    with pytest.raises(FrameError, match="should be a chunk"):
+        decode(data, allocate, LIMIT)
+
+
 def test_giant_tiles_are_refused():
     fields = {256: 64, 257: 48, 258: 8, 259: 1, 262: 1, 277: 1, 322: 1 << 20, 323: 1 << 20, 324: 8, 325: 8}
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())

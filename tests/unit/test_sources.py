@@ -149,6 +149,16 @@ def test_links_are_followed_but_not_in_circles(folder):
     }
 
 
+def test_a_folder_is_entered_once_over_links(tmp_path):
+    """Edge 28: 17 levels with two links each took 17 s, and gave 131,072 times the same picture."""
+    for level in range(31):
+        (tmp_path / str(level)).mkdir()
+        for link in ("a", "b"):
+            (tmp_path / str(level) / link).symlink_to(f"../{level + 1}")
+    (tmp_path / "30" / "x.jpg").touch()
+    assert names(source(tmp_path / "0", recursive=True)) == ["a/" * 30 + "x.jpg"]
+
+
 def test_folder_that_cannot_be_listed_is_a_failed_frame(folder, monkeypatch):
     path = folder("a.jpg", "locked/x.jpg", "z.jpg")
     scandir = os.scandir
@@ -178,6 +188,35 @@ def test_frames_that_cannot_be_read_say_why(folder):
     assert loaded(frames["empty.jpg"]) == "the file is empty"
     assert loaded(frames["pipe.jpg"]) == "is not a regular file"
     assert "a file of 105 MB" in loaded(frames["huge.jpg"])
+
+
+class NoRoom(Room):
+    """Fails where memory is asked for."""
+
+    def encoded(self, size_bytes):
+        raise AssertionError(f"{size_bytes} bytes were asked for")
+
+
+PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (b"", "not an image"),
+        (PNG_START + struct.pack(">II", 8, 8), "PNG file of 1,074 MB that claims a picture of 8×8 only"),
+        (PNG_START + struct.pack(">II", 1 << 15, 1 << 15), "32768×32768 is 1,073.7 megapixels"),
+        (b"\xff\xd8\xff\xc0\0\x11\x08\0\x08\0\x08" + bytes(9), "JPEG file of 1,074 MB that claims"),
+        (b"BM" + bytes(12) + struct.pack("<Iii", 40, 8, 8), "BMP file of 1,074 MB that claims"),
+    ],
+)
+def test_large_files_are_refused_before_memory_is_taken(tmp_path, start, reason):
+    """Edge 28: a sparse file of 1 GB, by what its first bytes say."""
+    path = tmp_path / "sparse.png"
+    path.write_bytes(start)
+    os.truncate(path, 1 << 30)
+    with pytest.raises(FrameError, match=reason):
+        next(source(path, max_pixels=178_956_970).frames()).load(NoRoom())
 
 
 def test_file_that_shrinks_while_it_is_read(folder):
@@ -218,6 +257,17 @@ def test_list_file(folder):
     (path / "all.txt").write_bytes("\n".join(lines).encode())
     with pytest.raises(ConfigError, match="binary content"):
         source(path / "all.txt")
+
+
+def test_an_entry_that_is_no_path_fails_by_a_name_that_fits(folder):
+    """Edge 24: a line of 70 MB was lost in the wire, and the entry behind it too."""
+    path = folder("a.jpg", "b.jpg")
+    (path / "all.txt").write_text("a.jpg\n" + "x" * 70_000_000 + "\nb.jpg\n" + "é" * 3000)
+    opened = source(path / "all.txt")
+    long, accents = "x" * 100 + "… (70,000,000 bytes)", "é" * 100 + "… (6,000 bytes)"
+    assert names(opened) == list(opened.names()) == ["a.jpg", long, "b.jpg", accents]
+    too_long = "cannot be read: File name too long"
+    assert [loaded(frame) for frame in opened.frames()] == [b"a.jpg", too_long, b"b.jpg", too_long]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
