@@ -54,7 +54,8 @@ class Source(Protocol):
     rate: float
     """Frames per second that it was made with, on average; 0 where nobody knows, as of image files."""
     note: str
-    """What should be said of the source once its frames are through, else empty: less came than was promised."""
+    """What should be said of the source once its frames are through, else empty: less came than was promised, or
+    nothing although there is something."""
     replayable: bool
     """`frames` may be called again and starts anew (files); False for what happens once (live)."""
 

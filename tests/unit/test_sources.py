@@ -130,6 +130,8 @@ def test_glob(folder, glob, expected):
     assert names(opened) == expected
     assert opened.total == len(expected)
     assert opened.skipped == 4 - len(expected)
+    missed = f"{path} has 3 images, but none that matches the glob {glob}"  # Edge 17: not "no images"
+    assert opened.note == ("" if expected else missed)
 
 
 def test_links_are_followed_but_not_in_circles(folder):

@@ -156,7 +156,7 @@ def ledger_text(ledger: dict[str, Any]) -> str:
     """The account in words, one line per stream."""
     lines = []
     for stream in ledger["streams"]:
-        skipped = f", skipped {stream['skipped']} that are no images" if stream["skipped"] else ""
+        skipped = f", skipped {stream['skipped']} that are no images or do not match" if stream["skipped"] else ""
         lines.append(
             f"ledger: {stream['stream']}: read {stream['read']} = ok {stream['ok']} + failed {stream['failed']} "
             f"+ dropped {stream['dropped']}{skipped}"

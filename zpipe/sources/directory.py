@@ -20,7 +20,11 @@ from zpipe.sources.files import IMAGE_SUFFIXES, FileSource
 def open_directory(config: IngestConfig, max_pixels: int) -> FileSource:
     """Lists the directory once: files that come later are of the next run."""
     scan = _Scan(config.path, config.recursive, _wanted(config.glob))
-    return FileSource(config.path, list(scan), max_pixels, scan.skipped)
+    files = list(scan)
+    note = ""
+    if scan.unmatched and not files:
+        note = f"{config.path} has {scan.unmatched} images, but none that matches the glob {config.glob}"
+    return FileSource(config.path, files, max_pixels, scan.skipped, note)
 
 
 class _Scan:
@@ -32,6 +36,8 @@ class _Scan:
         self._wanted = wanted
         self._sort_key = natsort_keygen(alg=ns.IGNORECASE)
         self.skipped = 0
+        self.unmatched = 0
+        """Those of the skipped that are images, and do not match the glob."""
 
     def __iter__(self) -> Iterator[str]:
         # A stack, not recursion: folders may nest deeper than Python may. Each folder comes with the
@@ -73,6 +79,7 @@ class _Scan:
                     names.append(entry.name)
                 else:
                     self.skipped += 1
+                    self.unmatched += not entry.name.startswith(".") and _has_image_suffix(entry.name)
         # The name itself settles what natural order calls equal (img1, img01, IMG1): scandir has no order.
         names.sort(key=lambda name: (self._sort_key(name), name))
         return [folder + name for name in names]

@@ -89,14 +89,14 @@ class FileSource:
     total_is_exact = True
     replayable = True
     rate = 0.0
-    note = ""
 
-    def __init__(self, folder: str, files: Sequence[str], max_pixels: int, skipped: int = 0) -> None:
+    def __init__(self, folder: str, files: Sequence[str], max_pixels: int, skipped: int = 0, note: str = "") -> None:
         """`files`: paths as the file system has them, relative to `folder` or absolute."""
         self._folder = folder
         self._files = files
         self.total: int | None = len(files)
         self.skipped = skipped
+        self.note = note
         self._max_pixels = max_pixels
 
     def frames(self, start: int = 1, beat: Beat = do_nothing, avoid: Collection[int] = ()) -> Iterator[FileFrame]:
