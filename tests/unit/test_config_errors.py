@@ -120,14 +120,14 @@ def test_one_wrong_line(tmp_path: Path, line: str, complaint: str) -> None:
             ],
         ),
         (
-            "name: x\ningest: [images, {}, {pth: a}, {path:images}]\ndetect: yolo.onnx\nclassify: squeeze.onnx\n",
+            "name: x\ningest: [images, {}, {pth: a}, {path:images}]\ndetect: yolo.onnx\nclassify: s.onnx\n",
             [
                 "c.yaml:2: ingest.0: 'images' is not a mapping (path: ...); write {path: images}",
                 "c.yaml:2: ingest.1.path: is missing, expected a path",
                 "c.yaml:2: ingest.2.pth: no such key; did you mean path?",
                 "c.yaml:2: ingest.3.path:images: no such key; is the space after the colon missing?",
                 "c.yaml:3: detect: 'yolo.onnx' is not a mapping (model: ...); write {model: yolo.onnx}",
-                "c.yaml:4: classify: 'squeeze.onnx' is neither a mapping (model: ...) nor a list; write {model: squeeze.onnx}",
+                "c.yaml:4: classify: 's.onnx' is neither a mapping (model: ...) nor a list; write {model: s.onnx}",
             ],
         ),
     ],
