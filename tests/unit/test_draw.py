@@ -1,5 +1,6 @@
 """Drawing: everything inside the picture, labels beside each other, files where they belong."""
 
+import json
 import random
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from zpipe.draw.colours import colour_of, text_colour_on
 from zpipe.draw.files import write_pictures
 from zpipe.draw.layout import place_labels
+from zpipe.draw.look import Look
 from zpipe.draw.objects import draw
 from zpipe.draw.plates import plate, with_failure
+from zpipe.draw.results import draw_results
 from zpipe.draw.sizes import enlargement
 from zpipe.draw.text import AsciiFont, UnicodeFont, font, tidy, wrapped
-from zpipe.errors import FrameError, ZpipeError
+from zpipe.errors import ConfigError, FrameError, ResultsError, ZpipeError
 
 
 def thing(x, y, w, h, label="dog", label_id=16, confidence=0.9, classes=()):
@@ -237,6 +240,69 @@ def frames_of(path: Path):
     while capture.grab():
         yield capture.retrieve()[1]
     capture.release()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A results file of two videos of 8 and 5 frames/s, and a config's `--images` for them."""
+    lines, places = [], []
+    for stream, rate in (("north", 8), ("south", 5)):
+        places.append(f"{stream}={tmp_path / stream}.avi")
+        writer = cv2.VideoWriter(f"{tmp_path / stream}.avi", cv2.VideoWriter.fourcc(*"MJPG"), rate, (640, 480))
+        for seq in range(1, 5):
+            writer.write(gray(640, 480))
+            sure, unsure = thing(40, 200, 50, 50, classes=["a"]), thing(400, 200, 50, 50, confidence=0.3)
+            lines.append(json.dumps(result(f"{stream}.avi#{seq}", sure, unsure, seq=seq, stream=stream)))
+        writer.release()
+    (tmp_path / "results.jsonl").write_text("\n".join(lines) + "\n")
+    return str(tmp_path / "results.jsonl"), places
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_a_film_per_stream_at_its_own_rate(run, tmp_path, suffix):
+    """Edge 14."""
+    results, places = run
+    assert draw_results(results, tmp_path / f"film{suffix}", places, None) == 8
+    for stream, rate in (("north", 8), ("south", 5)):
+        film = tmp_path / f"film-{stream}{suffix}"
+        assert len(list(frames_of(film))) == 4
+        assert cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FPS) == pytest.approx(rate)
+    assert draw_results(results, tmp_path / f"one{suffix}", places, None, Look(frozenset(["south"]))) == 4
+    assert cv2.VideoCapture(str(tmp_path / f"one{suffix}")).get(cv2.CAP_PROP_FPS) == pytest.approx(5)
+
+
+def test_pictures_of_several_streams_have_a_folder_each(run, tmp_path):
+    results, places = run
+    draw_results(results, tmp_path / "out", places, None)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["north", "south"]
+    assert len(list((tmp_path / "out" / "north").iterdir())) == 4
+
+
+def test_what_cannot_be_drawn_is_said(run, tmp_path):
+    """Edge 14: a wrong file name is what is missing, not the frames; no folder is called film.gif."""
+    results, places = run
+    with pytest.raises(ResultsError, match=r"nowhere\.jsonl: no such file"):
+        draw_results(str(tmp_path / "nowhere.jsonl"), tmp_path / "out", [], None)
+    with pytest.raises(ResultsError, match="has no stream east"):
+        draw_results(results, tmp_path / "out", places, None, Look(frozenset(["east", "north"])))
+    for name in ("film.gif", "film.wmv", "a.jpg"):
+        with pytest.raises(ConfigError, match=f"{name}: neither a folder nor a video that can be written"):
+            draw_results(results, tmp_path / name, places, None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_look_chooses_objects_classes_and_labels():
+    """Edge 14: --min-confidence, --stage, --no-labels."""
+    sure, unsure = thing(0, 0, 9, 9, classes=["a"]), thing(0, 0, 9, 9, confidence=0.3)
+    assert Look().choose([sure, unsure]) == [sure, unsure]
+    assert Look(min_confidence=0.5).choose([sure, unsure]) == [sure]
+    assert Look(stages=frozenset(["classify"])).choose([sure]) == [sure]
+    assert Look(stages=frozenset(["detect"])).choose([sure]) == [{**sure, "classification": []}]
+    box = thing(100, 100, 300, 200)
+    bare = draw(gray(640, 480), [box], with_labels=False)
+    assert (bare[:90] == 128).all()
+    assert (bare[100:110] != 128).any()
+    assert (draw(gray(640, 480), [box])[:95] != 128).any()
 
 
 def test_many_objects():

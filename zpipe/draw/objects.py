@@ -17,7 +17,12 @@ from zpipe.draw.sizes import LEAST_TEXT_PX, Picture, enlarged, text_size
 from zpipe.draw.text import LINE_HEIGHT, font, tidy
 
 
-def draw(image: Picture, objects: Sequence[Mapping[str, Any]], resolution: tuple[int, int] | None = None) -> Picture:
+def draw(
+    image: Picture,
+    objects: Sequence[Mapping[str, Any]],
+    resolution: tuple[int, int] | None = None,
+    with_labels: bool = True,
+) -> Picture:
     """A new picture: the image with the `objects` of a result (DESIGN: decoded JSON) on it.
 
     Small images are enlarged by a whole factor (see `sizes.enlargement`). `resolution`: width and height that the
@@ -33,6 +38,8 @@ def draw(image: Picture, objects: Sequence[Mapping[str, Any]], resolution: tuple
     largest_first = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
     for index in largest_first:  # small ones on top
         _draw_box(picture, boxes[index], labels[index].lines[0].colour, line_px)
+    if not with_labels:
+        return picture
     surest_first = np.argsort([-item["detection"]["confidence"] for item in objects], kind="stable").tolist()
     sizes = np.array([label.extent for label in labels], float)
     places = place_labels(boxes, sizes, surest_first, (picture.shape[1], picture.shape[0]), line_px / 2)
