@@ -108,7 +108,7 @@ def test_any_boxes_and_labels(boxes, label, size):
 )
 def test_labels_stay_inside_the_picture(boxes, size):
     areas = np.array([(x, y, min(1000, x + w), min(800, y + h)) for x, y, w, h in boxes])
-    placed = place_labels(areas, np.array([size] * len(areas)), range(len(areas)), (1000, 800), 2)
+    placed, _ = place_labels(areas, np.array([[size]] * len(areas)), range(len(areas)), (1000, 800), 2)
     assert (placed[:, :2] >= 0).all()
     assert (placed[:, 2:] <= (1000, 800)).all()
     assert np.allclose(placed[:, 2:] - placed[:, :2], size)
@@ -116,11 +116,34 @@ def test_labels_stay_inside_the_picture(boxes, size):
 
 def test_labels_do_not_hide_each_other_where_there_is_room():
     line = np.array([(100 + 60 * i, 300, 140 + 60 * i, 360) for i in range(10)], float)  # digits on a line
-    placed = place_labels(line, np.array([(90.0, 34.0)] * 10), range(10), (1280, 960), 1)
+    placed, _ = place_labels(line, np.array([[(90.0, 34.0)]] * 10), range(10), (1280, 960), 1)
     for first in range(10):
         for second in range(first):
             a, b = placed[first], placed[second]
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_labels_shrink_before_they_cover_other_boxes():
+    """Edge 14: in a crowd; where there is room they keep their size."""
+    forms = [(90.0, 34.0), (60.0, 24.0), (34.0, 24.0)]
+    crowd = np.array([(40 * x, 60 * y, 40 * x + 30, 60 * y + 30) for x in range(12) for y in range(8)], float)
+    placed, chosen = place_labels(crowd, np.array([forms] * len(crowd)), range(len(crowd)), (480, 480), 1)
+    full, _ = place_labels(crowd, np.array([forms[:1]] * len(crowd)), range(len(crowd)), (480, 480), 1)
+    assert hidden(placed, crowd) < hidden(full, crowd) / 2
+    assert np.bincount(chosen)[-1] > len(crowd) / 2
+    _, alone = place_labels(crowd[:1] + 200, np.array([forms]), range(1), (480, 480), 1)
+    assert alone[0] == 0
+
+
+def hidden(labels, boxes):
+    """Square pixels of boxes under labels of others."""
+    shared = [
+        max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+        for i, a in enumerate(labels)
+        for j, b in enumerate(boxes)
+        if i != j
+    ]
+    return sum(shared)
 
 
 def test_colours_are_stable_distinct_and_readable():

@@ -41,11 +41,16 @@ def draw(
     if not with_labels:
         return picture
     surest_first = np.argsort([-item["detection"]["confidence"] for item in objects], kind="stable").tolist()
-    sizes = np.array([label.extent for label in labels], float)
-    places = place_labels(boxes, sizes, surest_first, (picture.shape[1], picture.shape[0]), line_px / 2)
+    forms = [label.shrink() for label in labels]
+    sizes = np.array([[form.extent for form in label] for label in forms], float)
+    places, chosen = place_labels(boxes, sizes, surest_first, (picture.shape[1], picture.shape[0]), line_px / 2)
     for index in reversed(surest_first):
-        _draw_label(picture, labels[index], round(places[index][0]), round(places[index][1]))
+        _draw_label(picture, forms[index][chosen[index]], round(places[index][0]), round(places[index][1]))
     return picture
+
+
+CROWD_TEXT_PX = 10
+"""Least size of text where many boxes leave no room for more."""
 
 
 class Line(NamedTuple):
@@ -62,6 +67,12 @@ class Label(NamedTuple):
     lines: list[Line]
     size: int
 
+    def shrink(self) -> "list[Label]":
+        """The label and what it may become in a crowd: smaller, and then without the confidences."""
+        size = max(CROWD_TEXT_PX, round(0.75 * self.size))
+        plain = [line._replace(confidence="") for line in self.lines]
+        return [self, self._replace(size=size), Label(plain, size)]
+
     @property
     def extent(self) -> tuple[int, int]:
         """Width and height."""
@@ -69,6 +80,8 @@ class Label(NamedTuple):
 
     def width(self, line: Line) -> int:
         """Of one line with its ground."""
+        if not line.confidence:
+            return self.pad + font().width(line.label, self.size) + self.pad
         return self.confidence_at(line) + font().width(line.confidence, self.small) + self.pad
 
     def confidence_at(self, line: Line) -> int:
@@ -83,7 +96,7 @@ class Label(NamedTuple):
     @property
     def small(self) -> int:
         """The size of the confidence."""
-        return max(LEAST_TEXT_PX - 2, round(0.8 * self.size))
+        return min(self.size, max(LEAST_TEXT_PX - 2, round(0.8 * self.size)))
 
     @property
     def line_height(self) -> int:
