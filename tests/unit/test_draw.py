@@ -130,7 +130,7 @@ def test_labels_shrink_before_they_cover_other_boxes():
     placed, chosen = place_labels(crowd, np.array([forms] * len(crowd)), range(len(crowd)), (480, 480), 1)
     full, _ = place_labels(crowd, np.array([forms[:1]] * len(crowd)), range(len(crowd)), (480, 480), 1)
     assert hidden(placed, crowd) < hidden(full, crowd) / 2
-    assert np.bincount(chosen)[-1] > len(crowd) / 2
+    assert (chosen > 0).mean() > 0.9
     _, alone = place_labels(crowd[:1] + 200, np.array([forms]), range(1), (480, 480), 1)
     assert alone[0] == 0
 
