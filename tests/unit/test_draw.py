@@ -18,7 +18,7 @@ from zpipe.draw.objects import draw
 from zpipe.draw.plates import plate, with_failure
 from zpipe.draw.results import draw_results
 from zpipe.draw.sizes import enlargement
-from zpipe.draw.text import AsciiFont, UnicodeFont, font, tidy, wrapped
+from zpipe.draw.text import AsciiFont, UnicodeFont, font, tidy, wrap
 from zpipe.errors import ConfigError, FrameError, ResultsError, ZpipeError
 
 
@@ -178,10 +178,10 @@ def test_font_of_older_opencv():
 def test_text_in_lines():
     assert tidy(" two\nlines\x00 ") == "two lines"
     assert tidy("x" * 50, 10) == "x" * 9 + "…"
-    lines = wrapped("a reason " * 20 + "x" * 300, 14, 300)
+    lines = wrap("a reason " * 20 + "x" * 300, 14, 300)
     assert all(font().width(line, 14) <= 300 for line in lines)
     assert "".join(lines).replace(" ", "") == ("areason" * 20 + "x" * 300)
-    assert wrapped("", 14, 300) == []
+    assert wrap("", 14, 300) == []
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 48), (2000, 40), (1280, 960)])

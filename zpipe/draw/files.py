@@ -73,7 +73,7 @@ def _draw_all(results: Iterable[Result], find_image: FindImage, look: Look) -> I
     for result in results:
         if result["type"] != "frame" or not look.wants(result["stream"]):
             continue
-        image, reason = _found(result, find_image)
+        image, reason = _try_to_find(result, find_image)
         if image is None:
             picture = plate(result, reason, width, height)
         elif result["status"] != "ok":
@@ -86,7 +86,7 @@ def _draw_all(results: Iterable[Result], find_image: FindImage, look: Look) -> I
         yield result, picture
 
 
-def _found(result: Result, find_image: FindImage) -> tuple[Picture | None, str]:
+def _try_to_find(result: Result, find_image: FindImage) -> tuple[Picture | None, str]:
     try:
         return find_image(result), "its image cannot be found or read"
     except FrameError as error:
@@ -98,10 +98,10 @@ def _as_files(out: Path, by_stream: bool) -> Iterator[Add]:
     used: set[Path] = set()
 
     def add(result: Result, picture: Picture) -> None:
-        path = _unique(out / _file_name(result, by_stream), used)
+        path = _make_unique(out / _file_name(result, by_stream), used)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_encoded(picture, path.suffix))
+            path.write_bytes(_encode(picture, path.suffix))
         except OSError as error:
             raise ZpipeError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -135,7 +135,7 @@ class Film:
 
     def add(self, picture: Picture) -> None:
         """Append a picture, fitted into the film's size."""
-        self._writer.write(_fitted(picture, self._width, self._height))
+        self._writer.write(_fit(picture, self._width, self._height))
 
     def close(self) -> None:
         """Write what a player needs to know of it."""
@@ -161,7 +161,7 @@ def _tame(part: str) -> str:
     return stem.encode(errors="replace")[:200].decode(errors="ignore") + suffix[:8]
 
 
-def _unique(path: Path, used: set[Path]) -> Path:
+def _make_unique(path: Path, used: set[Path]) -> Path:
     """The path, or with the first free number before its suffix."""
     numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
     while path in used:
@@ -170,7 +170,7 @@ def _unique(path: Path, used: set[Path]) -> Path:
     return path
 
 
-def _encoded(picture: Picture, suffix: str) -> bytes:
+def _encode(picture: Picture, suffix: str) -> bytes:
     """PNG or JPEG; the latter with colour at full resolution, or coloured text would fray."""
     if suffix.lower() == ".png":
         return cv2.imencode(".png", picture)[1].tobytes()
@@ -190,7 +190,7 @@ def _open_video(out: Path, frames_per_s: float, width: int, height: int) -> cv2.
     return writer
 
 
-def _fitted(picture: Picture, width: int, height: int) -> Picture:
+def _fit(picture: Picture, width: int, height: int) -> Picture:
     """The picture in the middle of one of that size, shrunk or enlarged with its aspect kept."""
     if picture.shape[:2] == (height, width):
         return picture

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zpipe.draw.colours import INK, Colour, colour_of, text_colour_on
 from zpipe.draw.layout import place_labels
-from zpipe.draw.sizes import LEAST_TEXT_PX, Picture, enlarged, text_size
+from zpipe.draw.sizes import LEAST_TEXT_PX, Picture, enlarge, text_size
 from zpipe.draw.text import LINE_HEIGHT, font, tidy
 
 
@@ -28,12 +28,12 @@ def draw(
     Small images are enlarged by a whole factor (see `sizes.enlargement`). `resolution`: width and height that the
     boxes are for, if not the image's own.
     """
-    picture = enlarged(image)
+    picture = enlarge(image)
     if not objects:
         return picture
     width, height = resolution or (image.shape[1], image.shape[0])
-    boxes = _boxes(objects, picture.shape[1] / width, picture.shape[0] / height, picture)
-    labels = _fitted([_label(item, text_size(picture)) for item in objects], boxes)
+    boxes = _scale_boxes(objects, picture.shape[1] / width, picture.shape[0] / height, picture)
+    labels = _fit([_make_label(item, text_size(picture)) for item in objects], boxes)
     line_px = max(2, round(text_size(picture) / 8))
     largest_first = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
     for index in largest_first:  # small ones on top
@@ -104,18 +104,18 @@ class Label(NamedTuple):
         return round(LINE_HEIGHT * self.size)
 
 
-def _label(item: Mapping[str, Any], size: int) -> Label:
+def _make_label(item: Mapping[str, Any], size: int) -> Label:
     found = {"detect": item["detection"]}
     for best in item.get("classification") or ():
         found.setdefault(best["stage"], best)
     lines = [
-        Line(_short(one["label"]), f"{one['confidence']:.2f}", colour_of(stage, one["label_id"], one["label"]))
+        Line(_shorten(one["label"]), f"{one['confidence']:.2f}", colour_of(stage, one["label_id"], one["label"]))
         for stage, one in found.items()
     ]
     return Label(lines, size)
 
 
-def _fitted(labels: list[Label], boxes: NDArray[np.float64]) -> list[Label]:
+def _fit(labels: list[Label], boxes: NDArray[np.float64]) -> list[Label]:
     """All labels in one size: smaller where most boxes are narrow, so that neighbours' labels have room."""
     size = labels[0].size
     narrow = [1.6 * (box[2] - box[0]) / label.extent[0] for label, box in zip(labels, boxes, strict=True)]
@@ -123,13 +123,15 @@ def _fitted(labels: list[Label], boxes: NDArray[np.float64]) -> list[Label]:
     return [label._replace(size=min(size, max(least, int(size * np.median(narrow))))) for label in labels]
 
 
-def _short(label: str) -> str:
+def _shorten(label: str) -> str:
     """Of a long list of synonyms, as ImageNet's labels are, the first; one line in any case."""
     first = label.split(",")[0]
     return tidy(first if first and len(label) > 16 else label, most_letters=32)
 
 
-def _boxes(objects: Sequence[Mapping[str, Any]], across: float, down: float, picture: Picture) -> NDArray[np.float64]:
+def _scale_boxes(
+    objects: Sequence[Mapping[str, Any]], across: float, down: float, picture: Picture
+) -> NDArray[np.float64]:
     """Left, top, right, bottom in pixels of `picture`, (n, 4)."""
     corners = [(item["x"], item["y"], item["x"] + item["w"], item["y"] + item["h"]) for item in objects]
     most = [picture.shape[1], picture.shape[0]] * 2

@@ -30,7 +30,7 @@ def enlargement(width: int, height: int) -> int:
     return max(1, min(wanted, MOST_SIDE_PX // long))
 
 
-def enlarged(image: Picture) -> Picture:
+def enlarge(image: Picture) -> Picture:
     """A copy, larger by a whole factor where the image is too small for text."""
     factor = enlargement(image.shape[1], image.shape[0])
     if factor == 1:

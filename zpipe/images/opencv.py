@@ -20,7 +20,7 @@ _capture = threading.Lock()
 
 
 @contextmanager
-def captured_stderr() -> Iterator[list[str]]:
+def capture_stderr() -> Iterator[list[str]]:
     """Takes what C libraries print on file descriptor 2 meanwhile; its lines are there after the block.
 
     libpng, libtiff and OpenCV explain themselves nowhere else, and a folder of PNGs with a slightly wrong

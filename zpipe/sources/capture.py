@@ -22,5 +22,5 @@ def open_capture(path: str, *, decoding: bool = True) -> "cv2.VideoCapture":
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
     # Each further thread of a decoder costs memory, and cores that the models need.
     options = [cv2.CAP_PROP_N_THREADS, 1] if decoding else [cv2.CAP_PROP_FORMAT, -1]
-    with opencv.captured_stderr():
+    with opencv.capture_stderr():
         return cv2.VideoCapture(path, cv2.CAP_FFMPEG, options)
