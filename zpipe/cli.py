@@ -189,25 +189,36 @@ def subscribe(
 
 @main.command()
 @click.argument("results")
-@click.option("--out", required=True, type=click.Path(), help="Folder for the pictures, or one video file (.mp4).")
+@click.option("--out", required=True, type=click.Path(), help="Folder for the pictures, or a video file (.mp4).")
 @click.option(
     "--images", "folders", multiple=True, metavar="[STREAM=]PATH", help="Where the frames are, if not where they were."
 )
 @click.option(
     "--config", type=click.Path(exists=True, dir_okay=False), help="The config of the run: names its sources."
 )
-def draw(results: str, out: str, folders: tuple[str, ...], config: str | None) -> None:
+@click.option("--stream", "streams", multiple=True, metavar="NAME", help="Only this stream.")
+@click.option("--min-confidence", type=click.FloatRange(0, 1), default=0.0, help="Only objects as sure as that.")
+@click.option("--stage", "stages", multiple=True, metavar="NAME", help="Only classes of this stage (detect: none).")
+@click.option("--no-labels", is_flag=True, help="Boxes only.")
+def draw(
+    results: str, out: str, folders: tuple[str, ...], config: str | None, streams: tuple[str, ...],
+    min_confidence: float, stages: tuple[str, ...], no_labels: bool,
+) -> None:  # fmt: skip
     """Draw boxes, labels and confidences of RESULTS (a results file, or an endpoint for live ones).
+
+    Several streams get a folder each, or a video each (film-NAME.mp4) at the rate of its source.
 
     \b
     Examples:
       zpipe draw results.jsonl --config yard.yaml --out pictures
-      zpipe draw results.jsonl --images images/ --out film.mp4
-      zpipe draw tcp://127.0.0.1:5560 --config yard.yaml --out pictures
+      zpipe draw results.jsonl --images images/ --out film.mp4 --min-confidence 0.5
+      zpipe draw tcp://127.0.0.1:5560 --config yard.yaml --out pictures --stream yard
     """
+    from zpipe.draw.look import Look
     from zpipe.draw.results import draw_results
 
-    count = draw_results(results, Path(out), list(folders), config)
+    look = Look(frozenset(streams), min_confidence, frozenset(stages), not no_labels)
+    count = draw_results(results, Path(out), list(folders), config, look)
     click.echo(f"{count} picture(s) in {out}")
 
 

@@ -16,11 +16,11 @@ class Condemned(msgspec.Struct, frozen=True):
 
 
 class IngestTask(msgspec.Struct, frozen=True, tag="ingest"):
-    """Read stream number `stream` of the config from frame `start` on."""
+    """Read stream number `stream` of the config from frame `start` on, without touching the `condemned` ones."""
 
     stream: int
     start: int = 1
-    condemned: Condemned | None = None
+    condemned: list[Condemned] = []
 
 
 class StageTask(msgspec.Struct, frozen=True, tag="stage"):

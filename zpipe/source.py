@@ -3,12 +3,20 @@
 Nothing here reads, decodes or holds memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+Beat = Callable[[], object]
+"""Is called for each frame that a source passes over, so that whoever waits can be told that it lives."""
+
+
+def do_nothing() -> None:
+    """The beat of those for whom nobody waits."""
 
 
 class Room(Protocol):
@@ -43,11 +51,20 @@ class Source(Protocol):
     """False: a video's header promises so many."""
     skipped: int
     """Files of a directory that are no images or do not match its glob."""
+    rate: float
+    """Frames per second that it was made with, on average; 0 where nobody knows, as of image files."""
+    note: str
+    """What should be said of the source once its frames are through, else empty: less came than was promised, or
+    nothing although there is something."""
     replayable: bool
     """`frames` may be called again and starts anew (files); False for what happens once (live)."""
 
-    def frames(self, start: int = 1) -> Iterator[SourceFrame]:
-        """The frames from number `start` on (1 is the first). Load a frame before asking for the next."""
+    def frames(self, start: int = 1, beat: Beat = do_nothing, avoid: Collection[int] = ()) -> Iterator[SourceFrame]:
+        """The frames from number `start` on (1 is the first). Load a frame before asking for the next.
+
+        The frames of the numbers in `avoid` have killed whoever read them: what decodes on the way must not decode
+        them; they come as frames that cannot be loaded, and so do others that cannot be had without them.
+        """
         ...
 
     def names(self) -> Iterator[str] | None:

@@ -21,7 +21,7 @@ from zpipe.config.keys import Config
 from zpipe.config.loading import load
 from zpipe.engines.machine import cpu_seconds_of_family, private_bytes
 from zpipe.errors import ConfigError
-from zpipe.sources.room import Room
+from zpipe.sources.room import Memory
 
 BARE = Bare(
     {"read": 0.2, "decode": 4.0, "detect": 12.0, "classify": 31.0},
@@ -163,7 +163,7 @@ def test_nothing_to_measure_with_is_said(tmp_path: Path) -> None:
 
 
 def test_a_room_holds_a_file_or_pixels() -> None:
-    room = Room()
+    room = Memory()
     room.encoded(3)[:] = b"abc"
     assert bytes(room.file) == b"abc"
     assert room.decoded is None

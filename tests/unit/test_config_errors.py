@@ -104,14 +104,14 @@ def test_one_wrong_line(tmp_path: Path, line: str, complaint: str) -> None:
             ],
         ),
         (
-            "name: x\ningest: [images, {}, {pth: a}, {path:images}]\ndetect: yolo.onnx\nclassify: squeeze.onnx\n",
+            "name: x\ningest: [images, {}, {pth: a}, {path:images}]\ndetect: yolo.onnx\nclassify: s.onnx\n",
             [
-                "c.yaml:2: ingest.0: 'images' is not a mapping (path: ...)",
+                "c.yaml:2: ingest.0: 'images' is not a mapping (path: ...); write {path: images}",
                 "c.yaml:2: ingest.1.path: is missing, expected a path",
                 "c.yaml:2: ingest.2.pth: no such key; did you mean path?",
                 "c.yaml:2: ingest.3.path:images: no such key; is the space after the colon missing?",
-                "c.yaml:3: detect: 'yolo.onnx' is not a mapping (model: ...)",
-                "c.yaml:4: classify: 'squeeze.onnx' is neither a mapping (model: ...) nor a list",
+                "c.yaml:3: detect: 'yolo.onnx' is not a mapping (model: ...); write {model: yolo.onnx}",
+                "c.yaml:4: classify: 's.onnx' is neither a mapping (model: ...) nor a list; write {model: s.onnx}",
             ],
         ),
     ],
@@ -313,3 +313,20 @@ def test_nearest(word: str, valid: list[str], near: str | None) -> None:
 def test_results_do_not_leave_the_machine_unencrypted(tmp_path: Path, endpoint: str) -> None:
     (found,) = complaints(tmp_path, MINIMAL + f"sink: {{publish: '{endpoint}'}}\n")
     assert "listens beyond this machine" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("ingest: photos/", "ingest: 'photos/' is not a list of at least one entry; write [{path: photos/}]"),
+        ("ingest: [photos/]", "ingest.0: 'photos/' is not a mapping (path: ...); write {path: photos/}"),
+        ("detect: m.onnx", "detect: 'm.onnx' is not a mapping (model: ...); write {model: m.onnx}"),
+        ("classify: m.onnx", "classify: 'm.onnx' is neither a mapping (model: ...) nor a list; write {model: m.onnx}"),
+        ("sink: out.jsonl", "sink: 'out.jsonl' is not a mapping (key: ...)"),
+    ],
+)
+def test_a_text_where_a_section_belongs(tmp_path: Path, text: str, complaint: str) -> None:
+    """Edge 17: answered with the form that it should have."""
+    key = text.partition(":")[0]
+    rest = "".join(f"{line}\n" for line in MINIMAL.splitlines() if not line.startswith(key))
+    assert complaints(tmp_path, f"{text}\n{rest}") == [f"c.yaml:1: {complaint}"]

@@ -1,5 +1,6 @@
 """Drawing: everything inside the picture, labels beside each other, files where they belong."""
 
+import json
 import random
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from zpipe.draw.colours import colour_of, text_colour_on
 from zpipe.draw.files import write_pictures
 from zpipe.draw.layout import place_labels
+from zpipe.draw.look import Look
 from zpipe.draw.objects import draw
 from zpipe.draw.plates import plate, with_failure
+from zpipe.draw.results import draw_results
 from zpipe.draw.sizes import enlargement
-from zpipe.draw.text import AsciiFont, UnicodeFont, font, tidy, wrapped
-from zpipe.errors import FrameError, ZpipeError
+from zpipe.draw.text import AsciiFont, UnicodeFont, font, tidy, wrap
+from zpipe.errors import ConfigError, FrameError, ResultsError, ZpipeError
 
 
 def thing(x, y, w, h, label="dog", label_id=16, confidence=0.9, classes=()):
@@ -105,7 +108,7 @@ def test_any_boxes_and_labels(boxes, label, size):
 )
 def test_labels_stay_inside_the_picture(boxes, size):
     areas = np.array([(x, y, min(1000, x + w), min(800, y + h)) for x, y, w, h in boxes])
-    placed = place_labels(areas, np.array([size] * len(areas)), range(len(areas)), (1000, 800), 2)
+    placed, _ = place_labels(areas, np.array([[size]] * len(areas)), range(len(areas)), (1000, 800), 2)
     assert (placed[:, :2] >= 0).all()
     assert (placed[:, 2:] <= (1000, 800)).all()
     assert np.allclose(placed[:, 2:] - placed[:, :2], size)
@@ -113,11 +116,34 @@ def test_labels_stay_inside_the_picture(boxes, size):
 
 def test_labels_do_not_hide_each_other_where_there_is_room():
     line = np.array([(100 + 60 * i, 300, 140 + 60 * i, 360) for i in range(10)], float)  # digits on a line
-    placed = place_labels(line, np.array([(90.0, 34.0)] * 10), range(10), (1280, 960), 1)
+    placed, _ = place_labels(line, np.array([[(90.0, 34.0)]] * 10), range(10), (1280, 960), 1)
     for first in range(10):
         for second in range(first):
             a, b = placed[first], placed[second]
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_labels_shrink_before_they_cover_other_boxes():
+    """Edge 14: in a crowd; where there is room they keep their size."""
+    forms = [(90.0, 34.0), (60.0, 24.0), (34.0, 24.0)]
+    crowd = np.array([(40 * x, 60 * y, 40 * x + 30, 60 * y + 30) for x in range(12) for y in range(8)], float)
+    placed, chosen = place_labels(crowd, np.array([forms] * len(crowd)), range(len(crowd)), (480, 480), 1)
+    full, _ = place_labels(crowd, np.array([forms[:1]] * len(crowd)), range(len(crowd)), (480, 480), 1)
+    assert hidden(placed, crowd) < hidden(full, crowd) / 2
+    assert (chosen > 0).mean() > 0.9
+    _, alone = place_labels(crowd[:1] + 200, np.array([forms]), range(1), (480, 480), 1)
+    assert alone[0] == 0
+
+
+def hidden(labels, boxes):
+    """Square pixels of boxes under labels of others."""
+    shared = [
+        max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+        for i, a in enumerate(labels)
+        for j, b in enumerate(boxes)
+        if i != j
+    ]
+    return sum(shared)
 
 
 def test_colours_are_stable_distinct_and_readable():
@@ -152,10 +178,10 @@ def test_font_of_older_opencv():
 def test_text_in_lines():
     assert tidy(" two\nlines\x00 ") == "two lines"
     assert tidy("x" * 50, 10) == "x" * 9 + "…"
-    lines = wrapped("a reason " * 20 + "x" * 300, 14, 300)
+    lines = wrap("a reason " * 20 + "x" * 300, 14, 300)
     assert all(font().width(line, 14) <= 300 for line in lines)
     assert "".join(lines).replace(" ", "") == ("areason" * 20 + "x" * 300)
-    assert wrapped("", 14, 300) == []
+    assert wrap("", 14, 300) == []
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 48), (2000, 40), (1280, 960)])
@@ -237,6 +263,69 @@ def frames_of(path: Path):
     while capture.grab():
         yield capture.retrieve()[1]
     capture.release()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A results file of two videos of 8 and 5 frames/s, and a config's `--images` for them."""
+    lines, places = [], []
+    for stream, rate in (("north", 8), ("south", 5)):
+        places.append(f"{stream}={tmp_path / stream}.avi")
+        writer = cv2.VideoWriter(f"{tmp_path / stream}.avi", cv2.VideoWriter.fourcc(*"MJPG"), rate, (640, 480))
+        for seq in range(1, 5):
+            writer.write(gray(640, 480))
+            sure, unsure = thing(40, 200, 50, 50, classes=["a"]), thing(400, 200, 50, 50, confidence=0.3)
+            lines.append(json.dumps(result(f"{stream}.avi#{seq}", sure, unsure, seq=seq, stream=stream)))
+        writer.release()
+    (tmp_path / "results.jsonl").write_text("\n".join(lines) + "\n")
+    return str(tmp_path / "results.jsonl"), places
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_a_film_per_stream_at_its_own_rate(run, tmp_path, suffix):
+    """Edge 14."""
+    results, places = run
+    assert draw_results(results, tmp_path / f"film{suffix}", places, None) == 8
+    for stream, rate in (("north", 8), ("south", 5)):
+        film = tmp_path / f"film-{stream}{suffix}"
+        assert len(list(frames_of(film))) == 4
+        assert cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FPS) == pytest.approx(rate)
+    assert draw_results(results, tmp_path / f"one{suffix}", places, None, Look(frozenset(["south"]))) == 4
+    assert cv2.VideoCapture(str(tmp_path / f"one{suffix}")).get(cv2.CAP_PROP_FPS) == pytest.approx(5)
+
+
+def test_pictures_of_several_streams_have_a_folder_each(run, tmp_path):
+    results, places = run
+    draw_results(results, tmp_path / "out", places, None)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["north", "south"]
+    assert len(list((tmp_path / "out" / "north").iterdir())) == 4
+
+
+def test_what_cannot_be_drawn_is_said(run, tmp_path):
+    """Edge 14: a wrong file name is what is missing, not the frames; no folder is called film.gif."""
+    results, places = run
+    with pytest.raises(ResultsError, match=r"nowhere\.jsonl: no such file"):
+        draw_results(str(tmp_path / "nowhere.jsonl"), tmp_path / "out", [], None)
+    with pytest.raises(ResultsError, match="has no stream east"):
+        draw_results(results, tmp_path / "out", places, None, Look(frozenset(["east", "north"])))
+    for name in ("film.gif", "film.wmv", "a.jpg"):
+        with pytest.raises(ConfigError, match=f"{name}: neither a folder nor a video that can be written"):
+            draw_results(results, tmp_path / name, places, None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_look_chooses_objects_classes_and_labels():
+    """Edge 14: --min-confidence, --stage, --no-labels."""
+    sure, unsure = thing(0, 0, 9, 9, classes=["a"]), thing(0, 0, 9, 9, confidence=0.3)
+    assert Look().choose([sure, unsure]) == [sure, unsure]
+    assert Look(min_confidence=0.5).choose([sure, unsure]) == [sure]
+    assert Look(stages=frozenset(["classify"])).choose([sure]) == [sure]
+    assert Look(stages=frozenset(["detect"])).choose([sure]) == [{**sure, "classification": []}]
+    box = thing(100, 100, 300, 200)
+    bare = draw(gray(640, 480), [box], with_labels=False)
+    assert (bare[:90] == 128).all()
+    assert (bare[100:110] != 128).any()
+    assert (draw(gray(640, 480), [box])[:95] != 128).any()
 
 
 def test_many_objects():

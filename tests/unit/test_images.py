@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from zpipe.errors import FrameError
+from zpipe.images import opencv
 from zpipe.images.decoding import decode, image_size
+from zpipe.images.headers import read_header
 
 LIMIT = 178_956_970
 
@@ -136,6 +138,9 @@ def test_limit_is_checked_before_memory_is_allocated(kind):
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"\xff\xd8\xff", "JPEG file with a damaged or incomplete header"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", "PNG file with a damaged or incomplete header"),
+        (b"\0\0\1\0\1\0" + bytes(40), "a file of type icon, which zpipe does not read"),
+        (b"II+\0\x08\0\0\0" + b"\xff" * 8, "TIFF file with a damaged or incomplete header"),  # Edge 11: a BigTIFF
+        (b"MM\0+\0\x08\0\0" + b"\xff" * 8, "TIFF file with a damaged or incomplete header"),
         (b"hello", "not an image: begins with b'hello'"),
     ],
 )
@@ -152,6 +157,13 @@ def test_lying_chunk_length_allocates_nothing():
     data[at : at + 4] = b"\x7f\xff\xff\xff"  # OpenCV allocates these 2 GB
     with pytest.raises(FrameError, match="truncated or damaged"):
         decode(bytes(data), allocate, LIMIT)
+
+
+def test_holes_of_a_sparse_png_are_no_chunks():
+    """Edge 28: gone through 12 bytes at a time, a hole of 1 GB took minutes."""
+    data = encoded(pattern(), "PNG")[:33] + bytes(1000)
+    with pytest.raises(FrameError, match="should be a chunk"):
+        decode(data, allocate, LIMIT)
 
 
 def test_giant_tiles_are_refused():
@@ -272,6 +284,12 @@ def test_odd_files_look_as_elsewhere(data, name):
         assert_looks_alike((data / "broken" / name).read_bytes(), tolerance)
 
 
+STARTS = [
+    *(b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"RIFF\0\0\0\0WEBP", b"P6 ", b"P6 9 9 "),
+    *(b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0", b"\0\0\0\x18ftypavif"),
+    *(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0", b"\xff\xd8\xff\xe1\0\x40Exif\0\0II*\0"),
+]
+
 SEEDS = [
     encoded(pattern(mode, size=(20, 12)), kind)
     for kind, mode in [
@@ -307,3 +325,35 @@ def test_any_bytes_give_a_picture_or_a_frame_error(data):
     assert picture.dtype == np.uint8
     assert picture.shape[0] * picture.shape[1] <= 100_000
     assert picture.shape[2] == 3
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.one_of(damaged_images(), st.builds(bytes.__add__, st.sampled_from(STARTS), st.binary(max_size=400))))
+def test_any_bytes_give_a_header_or_a_frame_error(data):
+    """Edge 11: whatever follows the first bytes of a format."""
+    try:
+        header = read_header(memoryview(data))
+    except FrameError:
+        return
+    assert header.width > 0
+    assert header.height > 0
+    assert 1 <= header.orientation <= 8
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("TIFFFillStrip: Seek error at scanline 4294967295, strip 0", "the data ends before the picture does"),
+        ("error: (-2) Unexpected end of input stream in function 'readBlock'", "the data ends before the picture does"),
+        ("Exceeded avifIO's sizeHint, possibly truncated data", "the data ends before the picture does"),
+        ("ThunderDecode compression support is not configured", "a feature of its format that zpipe does not read"),
+        ("Failed to allocate 123 bytes", "not enough memory"),
+        ("bad adaptive filter value", "the data is damaged or incomplete"),
+    ],
+)
+def test_reasons_are_in_our_words(said, reason):
+    """Edge 11: not in those of libtiff."""
+    lines = ["[ WARN:0@0.1] global a.cpp:1 f whatever", f"[ERROR:0@0.1] global grfmt_tiff.cpp:117 TIFF_Error {said}"]
+    assert reason in opencv.reason_in(lines)
+    assert said not in opencv.reason_in(lines)
+    assert opencv.reason_in([]) == opencv.DAMAGED

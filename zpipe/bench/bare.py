@@ -19,7 +19,7 @@ from zpipe.messages import Result
 from zpipe.models.interface import Classifier, Detector
 from zpipe.pixels import Pixels
 from zpipe.source import SourceFrame
-from zpipe.sources.room import Room
+from zpipe.sources.room import Memory
 from zpipe.stages.loop import DecodedPicture, Means, open_stage
 
 WARM_UP = 3
@@ -77,7 +77,7 @@ class Steps:
         for stage in self._stages:
             if stage.model is not None:
                 stage.model = Timed(stage.model)  # what it computes counts, not what zpipe makes of it
-        self._room, self._picture = Room(), Room()
+        self._room, self._picture = Memory(), Memory()
         self.forget()
 
     def forget(self) -> None:

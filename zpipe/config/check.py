@@ -291,6 +291,18 @@ def _hint(node: tree.Node, members: list[Member]) -> str:
         return "; quotes make it text"
     if any(isinstance(kind, inspect.ListType) and isinstance(kind.item_type, inspect.StrType) for kind in kinds):
         return f"; write [{shown(node.text)}]"
+    return _form_of_sections(node.text, kinds)
+
+
+def _form_of_sections(text: str, kinds: list[inspect.Type]) -> str:
+    """How a lone text is written where a section, or a list of them, has one key that it is likely meant for."""
+    for kind in kinds:
+        section = _bare(kind.item_type)[0] if isinstance(kind, inspect.ListType) else kind
+        if isinstance(section, inspect.StructType):
+            keys = [field.name for field in section.fields if field.required]
+            if text and len(keys) == 1:
+                form = f"{{{keys[0]}: {shown(text)}}}"
+                return f"; write {form if section is kind else f'[{form}]'}"
     return ""
 
 

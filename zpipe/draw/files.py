@@ -1,4 +1,7 @@
-"""Writes drawn results to disk: one picture per frame in a folder, or all of them as one video."""
+"""Writes drawn results to disk: one picture per frame in a folder, or one video per stream.
+
+Where pictures come from, and what of a result is wanted, others decide.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from zpipe.draw.look import ALL, Look
 from zpipe.draw.objects import draw
 from zpipe.draw.plates import plate, with_failure
 from zpipe.errors import FrameError, ZpipeError
@@ -28,6 +32,9 @@ CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".webm
 
 JPEG_QUALITY = 92
 
+RATE = 25.0
+"""Frames per second of a video that is made of single images."""
+
 
 def write_pictures(
     results: Iterable[Result],
@@ -36,18 +43,20 @@ def write_pictures(
     video: Path | None = None,
     progress: Callable[[int], None] | None = None,
     *,
+    look: Look = ALL,
     by_stream: bool = False,
-    frames_per_s: float = 25.0,
+    rate_of: Callable[[str], float] = lambda stream: RATE,
 ) -> int:
-    """Draws each `frame` result and returns how many there were: files below `out`, or one `video`.
+    """Draws each `frame` result that `look` wants and returns how many there were: files below `out`, or `video`.
 
     Files are called as the frames, unique whatever the names are, and stay below `out` whatever the names try;
-    `by_stream` gives each stream a folder. Existing files are replaced. A video has the size of its first
-    picture, into which others are fitted; when results end by an exception (Ctrl-C), what came before can be
-    played. `progress` hears how many there are after each. `ZpipeError` when no such video can be written.
+    `by_stream` gives each stream a folder, or a video of its own (`film-yard.mp4`). Existing files are replaced. A
+    video has the size of its first picture, into which others are fitted, and the stream's rate; when results end by
+    an exception (Ctrl-C), what came before can be played. `progress` hears how many there are after each.
+    `ZpipeError` when no such video can be written.
     """
-    pictures = _drawn(results, find_image)
-    write = _as_video(video, frames_per_s) if video else _as_files(out, by_stream)
+    pictures = _draw_all(results, find_image, look)
+    write = _as_videos(video, rate_of, by_stream) if video else _as_files(out, by_stream)
     written = 0
     with write as add:
         for result, picture in pictures:
@@ -58,25 +67,26 @@ def write_pictures(
     return written
 
 
-def _drawn(results: Iterable[Result], find_image: FindImage) -> Iterator[tuple[Result, Pixels]]:
+def _draw_all(results: Iterable[Result], find_image: FindImage, look: Look) -> Iterator[tuple[Result, Pixels]]:
     """Each frame with its picture; a plate, as large as the picture before, where there is no image."""
     width, height = 960, 540
     for result in results:
-        if result["type"] != "frame":
+        if result["type"] != "frame" or not look.wants(result["stream"]):
             continue
-        image, reason = _found(result, find_image)
+        image, reason = _try_to_find(result, find_image)
         if image is None:
             picture = plate(result, reason, width, height)
         elif result["status"] != "ok":
             picture = with_failure(image, result)
         else:
             size = result.get("resolution")
-            picture = draw(image, result["objects"], (size["width"], size["height"]) if size else None)
+            resolution = (size["width"], size["height"]) if size else None
+            picture = draw(image, look.choose(result["objects"]), resolution, look.with_labels)
         height, width = picture.shape[:2]
         yield result, picture
 
 
-def _found(result: Result, find_image: FindImage) -> tuple[Pixels | None, str]:
+def _try_to_find(result: Result, find_image: FindImage) -> tuple[Pixels | None, str]:
     try:
         return find_image(result), "its image cannot be found or read"
     except FrameError as error:
@@ -88,10 +98,10 @@ def _as_files(out: Path, by_stream: bool) -> Iterator[Add]:
     used: set[Path] = set()
 
     def add(result: Result, picture: Pixels) -> None:
-        path = _unique(out / _file_name(result, by_stream), used)
+        path = _make_unique(out / _file_name(result, by_stream), used)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(_encoded(picture, path.suffix))
+            path.write_bytes(_encode(picture, path.suffix))
         except OSError as error:
             raise ZpipeError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -99,22 +109,37 @@ def _as_files(out: Path, by_stream: bool) -> Iterator[Add]:
 
 
 @contextmanager
-def _as_video(video: Path, frames_per_s: float) -> Iterator[Add]:
-    writers: list[cv2.VideoWriter] = []
-    width = height = 0
+def _as_videos(video: Path, rate_of: Callable[[str], float], by_stream: bool) -> Iterator[Add]:
+    films: dict[str, Film] = {}
 
     def add(result: Result, picture: Pixels) -> None:
-        nonlocal width, height
-        if not writers:
-            width, height = (side + side % 2 for side in picture.shape[1::-1])  # codecs want even sides
-            writers.append(_open_video(video, frames_per_s, width, height))
-        writers[0].write(_fitted(picture, width, height))
+        stream = result["stream"] if by_stream else ""
+        if stream not in films:
+            path = video.with_name(f"{video.stem}-{_tame(stream)}{video.suffix}") if by_stream else video
+            films[stream] = Film(path, rate_of(result["stream"]), picture)
+        films[stream].add(picture)
 
     try:
         yield add
     finally:
-        for writer in writers:
-            writer.release()
+        for film in films.values():
+            film.close()
+
+
+class Film:
+    """A video file, as large as its first picture; codecs want even sides."""
+
+    def __init__(self, path: Path, frames_per_s: float, first: Pixels) -> None:
+        self._width, self._height = (side + side % 2 for side in first.shape[1::-1])
+        self._writer = _open_video(path, frames_per_s, self._width, self._height)
+
+    def add(self, picture: Pixels) -> None:
+        """Append a picture, fitted into the film's size."""
+        self._writer.write(_fit(picture, self._width, self._height))
+
+    def close(self) -> None:
+        """Write what a player needs to know of it."""
+        self._writer.release()
 
 
 def _file_name(result: Result, by_stream: bool) -> PurePosixPath:
@@ -136,7 +161,7 @@ def _tame(part: str) -> str:
     return stem.encode(errors="replace")[:200].decode(errors="ignore") + suffix[:8]
 
 
-def _unique(path: Path, used: set[Path]) -> Path:
+def _make_unique(path: Path, used: set[Path]) -> Path:
     """The path, or with the first free number before its suffix."""
     numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
     while path in used:
@@ -145,7 +170,7 @@ def _unique(path: Path, used: set[Path]) -> Path:
     return path
 
 
-def _encoded(picture: Pixels, suffix: str) -> bytes:
+def _encode(picture: Pixels, suffix: str) -> bytes:
     """PNG or JPEG; the latter with colour at full resolution, or coloured text would fray."""
     if suffix.lower() == ".png":
         return cv2.imencode(".png", picture)[1].tobytes()
@@ -165,7 +190,7 @@ def _open_video(out: Path, frames_per_s: float, width: int, height: int) -> cv2.
     return writer
 
 
-def _fitted(picture: Pixels, width: int, height: int) -> Pixels:
+def _fit(picture: Pixels, width: int, height: int) -> Pixels:
     """The picture in the middle of one of that size, shrunk or enlarged with its aspect kept."""
     if picture.shape[:2] == (height, width):
         return picture

@@ -13,33 +13,45 @@ from numpy.typing import NDArray
 
 from zpipe.draw.colours import INK, Colour, colour_of, text_colour_on
 from zpipe.draw.layout import place_labels
-from zpipe.draw.sizes import LEAST_TEXT_PX, enlarged, text_size
+from zpipe.draw.sizes import LEAST_TEXT_PX, enlarge, text_size
 from zpipe.draw.text import LINE_HEIGHT, font, tidy
 from zpipe.pixels import Pixels
 
 
-def draw(image: Pixels, objects: Sequence[Mapping[str, Any]], resolution: tuple[int, int] | None = None) -> Pixels:
+def draw(
+    image: Pixels,
+    objects: Sequence[Mapping[str, Any]],
+    resolution: tuple[int, int] | None = None,
+    with_labels: bool = True,
+) -> Pixels:
     """A new picture: the image with the `objects` of a result (DESIGN: decoded JSON) on it.
 
     Small images are enlarged by a whole factor (see `sizes.enlargement`). `resolution`: width and height that the
     boxes are for, if not the image's own.
     """
-    picture = enlarged(image)
+    picture = enlarge(image)
     if not objects:
         return picture
     width, height = resolution or (image.shape[1], image.shape[0])
-    boxes = _boxes(objects, picture.shape[1] / width, picture.shape[0] / height, picture)
-    labels = _fitted([_label(item, text_size(picture)) for item in objects], boxes)
+    boxes = _scale_boxes(objects, picture.shape[1] / width, picture.shape[0] / height, picture)
+    labels = _fit([_make_label(item, text_size(picture)) for item in objects], boxes)
     line_px = max(2, round(text_size(picture) / 8))
     largest_first = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
     for index in largest_first:  # small ones on top
         _draw_box(picture, boxes[index], labels[index].lines[0].colour, line_px)
+    if not with_labels:
+        return picture
     surest_first = np.argsort([-item["detection"]["confidence"] for item in objects], kind="stable").tolist()
-    sizes = np.array([label.extent for label in labels], float)
-    places = place_labels(boxes, sizes, surest_first, (picture.shape[1], picture.shape[0]), line_px / 2)
+    forms = [label.shrink() for label in labels]
+    sizes = np.array([[form.extent for form in label] for label in forms], float)
+    places, chosen = place_labels(boxes, sizes, surest_first, (picture.shape[1], picture.shape[0]), line_px / 2)
     for index in reversed(surest_first):
-        _draw_label(picture, labels[index], round(places[index][0]), round(places[index][1]))
+        _draw_label(picture, forms[index][chosen[index]], round(places[index][0]), round(places[index][1]))
     return picture
+
+
+CROWD_TEXT_PX = 10
+"""Least size of text where many boxes leave no room for more."""
 
 
 class Line(NamedTuple):
@@ -56,6 +68,12 @@ class Label(NamedTuple):
     lines: list[Line]
     size: int
 
+    def shrink(self) -> "list[Label]":
+        """The label and what it may become in a crowd: smaller, and then without the confidences."""
+        size = max(CROWD_TEXT_PX, round(0.75 * self.size))
+        plain = [line._replace(confidence="") for line in self.lines]
+        return [self, self._replace(size=size), Label(plain, size)]
+
     @property
     def extent(self) -> tuple[int, int]:
         """Width and height."""
@@ -63,6 +81,8 @@ class Label(NamedTuple):
 
     def width(self, line: Line) -> int:
         """Of one line with its ground."""
+        if not line.confidence:
+            return self.pad + font().width(line.label, self.size) + self.pad
         return self.confidence_at(line) + font().width(line.confidence, self.small) + self.pad
 
     def confidence_at(self, line: Line) -> int:
@@ -77,7 +97,7 @@ class Label(NamedTuple):
     @property
     def small(self) -> int:
         """The size of the confidence."""
-        return max(LEAST_TEXT_PX - 2, round(0.8 * self.size))
+        return min(self.size, max(LEAST_TEXT_PX - 2, round(0.8 * self.size)))
 
     @property
     def line_height(self) -> int:
@@ -85,18 +105,18 @@ class Label(NamedTuple):
         return round(LINE_HEIGHT * self.size)
 
 
-def _label(item: Mapping[str, Any], size: int) -> Label:
+def _make_label(item: Mapping[str, Any], size: int) -> Label:
     found = {"detect": item["detection"]}
     for best in item.get("classification") or ():
         found.setdefault(best["stage"], best)
     lines = [
-        Line(_short(one["label"]), f"{one['confidence']:.2f}", colour_of(stage, one["label_id"], one["label"]))
+        Line(_shorten(one["label"]), f"{one['confidence']:.2f}", colour_of(stage, one["label_id"], one["label"]))
         for stage, one in found.items()
     ]
     return Label(lines, size)
 
 
-def _fitted(labels: list[Label], boxes: NDArray[np.float64]) -> list[Label]:
+def _fit(labels: list[Label], boxes: NDArray[np.float64]) -> list[Label]:
     """All labels in one size: smaller where most boxes are narrow, so that neighbours' labels have room."""
     size = labels[0].size
     narrow = [1.6 * (box[2] - box[0]) / label.extent[0] for label, box in zip(labels, boxes, strict=True)]
@@ -104,13 +124,15 @@ def _fitted(labels: list[Label], boxes: NDArray[np.float64]) -> list[Label]:
     return [label._replace(size=min(size, max(least, int(size * np.median(narrow))))) for label in labels]
 
 
-def _short(label: str) -> str:
+def _shorten(label: str) -> str:
     """Of a long list of synonyms, as ImageNet's labels are, the first; one line in any case."""
     first = label.split(",")[0]
     return tidy(first if first and len(label) > 16 else label, most_letters=32)
 
 
-def _boxes(objects: Sequence[Mapping[str, Any]], across: float, down: float, picture: Pixels) -> NDArray[np.float64]:
+def _scale_boxes(
+    objects: Sequence[Mapping[str, Any]], across: float, down: float, picture: Pixels
+) -> NDArray[np.float64]:
     """Left, top, right, bottom in pixels of `picture`, (n, 4)."""
     corners = [(item["x"], item["y"], item["x"] + item["w"], item["y"] + item["h"]) for item in objects]
     most = [picture.shape[1], picture.shape[0]] * 2

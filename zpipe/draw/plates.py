@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from zpipe.draw.colours import Colour
-from zpipe.draw.sizes import LONG_SIDE_PX, enlarged, text_size
-from zpipe.draw.text import font, tidy, wrapped
+from zpipe.draw.sizes import LONG_SIDE_PX, enlarge, text_size
+from zpipe.draw.text import font, tidy, wrap
 from zpipe.pixels import Pixels
 
 ALARM: Colour = (70, 60, 205)
@@ -21,7 +21,7 @@ MOST_LINES = 8
 
 def with_failure(image: Pixels, result: Mapping[str, Any]) -> Pixels:
     """A new picture: the image of a `failed` result, dimmed, with stage and reason across it."""
-    picture = enlarged(image)
+    picture = enlarge(image)
     np.multiply(picture, 0.45, out=picture, casting="unsafe")
     _write_band(picture, result, "")
     return picture
@@ -38,8 +38,8 @@ def _write_band(picture: Pixels, result: Mapping[str, Any], reason: str) -> None
     size, error = text_size(picture), result.get("error")
     room_px = picture.shape[1] - 4 * size
     name = f"{tidy(result['name'], 120)}  (frame {result['seq']} of {result['stream']})"
-    reasons = wrapped(error["reason"] if error else reason, size, room_px)[:MOST_LINES]
-    lines = [(line, PAPER) for line in reasons] + [(line, GRAY) for line in wrapped(name, size, room_px)[:2]]
+    reasons = wrap(error["reason"] if error else reason, size, room_px)[:MOST_LINES]
+    lines = [(line, PAPER) for line in reasons] + [(line, GRAY) for line in wrap(name, size, room_px)[:2]]
     step = round(1.5 * size)
     height = len(lines) * step + 4 * size
     top = max(0, (picture.shape[0] - height) // 2)

@@ -8,38 +8,75 @@ import msgspec
 
 from zpipe.config.keys import FramesConfig, IngestConfig
 from zpipe.config.loading import load
-from zpipe.draw.files import CODECS, write_pictures
+from zpipe.draw.files import CODECS, RATE, write_pictures
+from zpipe.draw.look import ALL, Look
 from zpipe.errors import UNDECODABLE, ConfigError, ResultsError
 from zpipe.images.decoding import decode
 from zpipe.pixels import Pixels
 from zpipe.source import SourceFrame
+from zpipe.sources.files import IMAGE_SUFFIXES
 from zpipe.sources.opening import open_source
-from zpipe.sources.room import Room
+from zpipe.sources.room import Memory
+from zpipe.sources.video import VIDEO_SUFFIXES
 
 Progress = Callable[[int], None]
 
 
 def draw_results(
-    results: str, out: Path, places: list[str], config: str | None, progress: Progress = lambda done: None
+    results: str,
+    out: Path,
+    places: list[str],
+    config: str | None,
+    look: Look = ALL,
+    progress: Progress = lambda done: None,
 ) -> int:
-    """Draw every frame of a results file, or of an endpoint as they come; how many pictures were written.
+    """Draw the frames of a results file, or of an endpoint as they come; how many pictures were written.
 
     `places` are `[STREAM=]PATH`: where the frames of a stream (or of the only one) are. Without any the sources of
-    `config` are used. `out` is a folder, or a video file if it has a video's suffix.
+    `config` are used. `out` is a folder, or a video file if it has a video's suffix; several streams have a folder
+    or a video each.
     """
+    if not _is_endpoint(results) and not Path(results).is_file():
+        raise ResultsError(f"{results}: no such file; a results file or an endpoint (tcp://...) is drawn")
     sources = sources_of(places, config)
+    _check_out(out, sources)
+    streams = set(filter(look.wants, _streams_of(results, sources)))
+    if look.streams - streams and not _is_endpoint(results):
+        raise ResultsError(f"{results} has no stream {', '.join(sorted(look.streams - streams))}")
+    pictures = Pictures(sources)
+    video = out if out.suffix.lower() in CODECS else None
+    return write_pictures(
+        *(read(results), pictures.find, out, video, progress),
+        look=look,
+        by_stream=len(streams) > 1 and len(look.streams) != 1,
+        rate_of=pictures.rate_of,
+    )
+
+
+def _check_out(out: Path, sources: dict[str, IngestConfig]) -> None:
+    """Refuse what would replace the frames themselves, or become a folder that is called as a file."""
     for entry in sources.values():
         if out.resolve() == Path(entry.path).resolve():
             raise ConfigError(f"{out}: the frames are there, and pictures of the same names would replace them")
-    pictures = Pictures(sources)
-    video = out if out.suffix.lower() in CODECS else None
-    folder = out.parent if video is not None else out
-    return write_pictures(read(results), pictures.find, folder, video, progress)
+    suffix = out.suffix.lower()
+    if suffix in (VIDEO_SUFFIXES | IMAGE_SUFFIXES) - CODECS.keys() and not out.is_dir():
+        raise ConfigError(f"{out}: neither a folder nor a video that can be written ({', '.join(CODECS)})")
+
+
+def _is_endpoint(results: str) -> bool:
+    return results.startswith(("tcp://", "ipc://"))
+
+
+def _streams_of(results: str, sources: dict[str, IngestConfig]) -> set[str]:
+    """The streams of a file; of an endpoint those that there are sources of."""
+    if _is_endpoint(results):
+        return set(sources)
+    return {result["stream"] for result in read(results)}
 
 
 def read(results: str) -> Iterator[dict[str, Any]]:
     """The frames' results, from a file or live."""
-    if results.startswith(("tcp://", "ipc://")):
+    if _is_endpoint(results):
         from zpipe.client.subscription import subscribe
 
         for result in subscribe(results, from_start=True):
@@ -74,7 +111,7 @@ class Pictures:
 
     def __init__(self, sources: dict[str, IngestConfig]) -> None:
         self._sources = sources
-        self._readers: dict[str, Reader] = {}
+        self._readers: dict[str, FrameReader] = {}
 
     def find(self, result: dict[str, Any]) -> Pixels | None:
         """The picture (height, width, 3) BGR of a result; None if it is not there, FrameError if it is broken."""
@@ -84,16 +121,22 @@ class Pictures:
             return None
         reader = self._readers.get(stream)
         if reader is None or reader.seq > result["seq"]:
-            reader = self._readers[stream] = Reader(entry, result["seq"])
+            reader = self._readers[stream] = FrameReader(entry, result["seq"])
         return reader.read(result["seq"])
 
+    def rate_of(self, stream: str) -> float:
+        """Frames per second of a stream that a picture was found of, as its source has them."""
+        reader = self._readers.get(stream)
+        return (reader and reader.rate) or RATE
 
-class Reader:
+
+class FrameReader:
     """One source, read from a number on."""
 
     def __init__(self, entry: IngestConfig, first: int) -> None:
         self._source = open_source(entry, FramesConfig().max_pixels)
         self._frames = self._source.frames(first)
+        self.rate = self._source.rate
         self.seq = first
 
     def read(self, seq: int) -> Pixels | None:
@@ -107,7 +150,7 @@ class Reader:
 
 def picture_of(frame: SourceFrame) -> Pixels:
     """A source's frame as a picture (height, width, 3) BGR; FrameError if it cannot be read or decoded."""
-    room = Room()
+    room = Memory()
     frame.load(room)
     picture = room.decoded
-    return decode(room.file, Room().pixels, FramesConfig().max_pixels) if picture is None else picture
+    return decode(room.file, Memory().pixels, FramesConfig().max_pixels) if picture is None else picture

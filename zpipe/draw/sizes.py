@@ -28,7 +28,7 @@ def enlargement(width: int, height: int) -> int:
     return max(1, min(wanted, MOST_SIDE_PX // long))
 
 
-def enlarged(image: Pixels) -> Pixels:
+def enlarge(image: Pixels) -> Pixels:
     """A copy, larger by a whole factor where the image is too small for text."""
     factor = enlargement(image.shape[1], image.shape[0])
     if factor == 1:

@@ -74,7 +74,7 @@ def tidy(text: str, most_letters: int = 40) -> str:
     return line if len(line) <= most_letters else line[: most_letters - 1] + "…"
 
 
-def wrapped(text: str, size: int, most_px: int) -> list[str]:
+def wrap(text: str, size: int, most_px: int) -> list[str]:
     """The text in lines no wider than that, broken between words; a longer word is broken anywhere."""
     lines: list[str] = []
     for word in text.split():

@@ -47,14 +47,14 @@ def decode(data: memoryview | bytes, allocate: Allocate, max_pixels: int) -> Pix
         picture = _decode_by_opencv(encoded, header)
         # OpenCV turns TIFFs upright whatever its flags say, and nothing else when they say "unchanged".
         orientation = 1 if header.format == "TIFF" else header.orientation
-        return _upright(picture, orientation, allocate, max_pixels)
+        return _turn_upright(picture, orientation, allocate, max_pixels)
     if header.orientation == 1:
         out = allocate(header.height, header.width)
         _decode_jpeg(encoded, out)
         return out
     lying = np.empty((header.height, header.width, 3), np.uint8)
     _decode_jpeg(encoded, lying)
-    return _upright(lying, header.orientation, allocate, max_pixels)
+    return _turn_upright(lying, header.orientation, allocate, max_pixels)
 
 
 def _decode_jpeg(data: memoryview, out: Pixels) -> None:
@@ -72,7 +72,7 @@ def _decode_jpeg(data: memoryview, out: Pixels) -> None:
     # OpenCV forgives what libjpeg warns of (bit errors, junk between segments), but no truncated data.
     lenient = _imdecode(data, as_8_bit_bgr=True)
     if not isinstance(lenient, np.ndarray) or lenient.shape != out.shape:
-        raise FrameError(f"JPEG file cannot be decoded: {reason}")
+        raise FrameError(f"JPEG file cannot be decoded: {opencv.explain(reason)}")
     np.copyto(out, lenient)
 
 
@@ -90,11 +90,11 @@ def _decode_by_opencv(data: memoryview, header: Header) -> NDArray[Any]:
     if picture.dtype != np.uint8:
         raise FrameError(f"{header.format} file of {picture.dtype} samples; zpipe reads uint8 and uint16")
     if picture.ndim == 3 and picture.shape[2] == 4:
-        picture = _over_white(picture, is_premultiplied=header.format == "TIFF")
+        picture = _lay_over_white(picture, is_premultiplied=header.format == "TIFF")
     return picture
 
 
-def _over_white(picture: Pixels, is_premultiplied: bool) -> Pixels:
+def _lay_over_white(picture: NDArray[np.uint8], is_premultiplied: bool) -> Pixels:
     """BGRA to BGR on a white page. libtiff hands out colours that are already multiplied by alpha."""
     alpha = picture[:, :, 3:].astype(np.uint16)
     if int(alpha.min()) == 255:
@@ -105,7 +105,7 @@ def _over_white(picture: Pixels, is_premultiplied: bool) -> Pixels:
     return ((weighted + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _upright(picture: NDArray[Any], orientation: int, allocate: Allocate, max_pixels: int) -> Pixels:
+def _turn_upright(picture: NDArray[Any], orientation: int, allocate: Allocate, max_pixels: int) -> Pixels:
     """Gray or BGR as stored to BGR upright, in allocated memory."""
     import cv2
 
@@ -138,9 +138,9 @@ def _imdecode(data: memoryview, as_8_bit_bgr: bool) -> NDArray[Any] | str:
 
     opencv.limit_threads()
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION if as_8_bit_bgr else cv2.IMREAD_UNCHANGED
-    with opencv.captured_stderr() as lines:
+    with opencv.capture_stderr() as lines:
         try:
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except (cv2.error, MemoryError) as error:
-            return getattr(error, "err", None) or str(error)
+            return opencv.explain(f"{error!r} {error}")
     return opencv.reason_in(lines) if picture is None else picture

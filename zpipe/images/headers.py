@@ -59,6 +59,38 @@ def refuse_above(max_pixels: int, width: int, height: int) -> None:
         )
 
 
+ONE_PICTURE = ("JPEG", "PNG", "BMP")
+"""Formats of one picture, mostly; files of others may be long for their many pages."""
+
+BYTES_PER_PIXEL, METADATA_BYTES = 8, 16 << 20
+"""Most of a file that is sensible: uncompressed, four samples of 16 bits a pixel; and what is said about it."""
+
+
+def refuse_in_vain(start: memoryview, size_bytes: int, max_pixels: int) -> None:
+    """`FrameError` when the `start` of a large file shows that to read all of its `size_bytes` would be in vain."""
+    name = sniff(bytes(start[:32]))
+    if name is None:
+        raise FrameError(_not_an_image(bytes(start[:32])))
+    size = _claimed_size(name, start)
+    if size is None:
+        return
+    refuse_above(max_pixels, *size)
+    if name in ONE_PICTURE and size_bytes > BYTES_PER_PIXEL * size[0] * size[1] + METADATA_BYTES:
+        raise FrameError(f"{name} file of {size_bytes / 1e6:,.0f} MB that claims a picture of {size[0]}×{size[1]} only")
+
+
+def _claimed_size(name: str, start: memoryview) -> tuple[int, int] | None:
+    """Width and height as far as the start of a file tells."""
+    try:
+        if name == "PNG":  # its parser wants to see the end
+            width, height = struct.unpack_from(">II", start, 16)
+            return width, height
+        header = PARSERS[name](start)
+    except (struct.error, IndexError, ValueError, FrameError):
+        return None
+    return header.width, header.height
+
+
 def sniff(start: bytes) -> str | None:
     """The format of an image by its first bytes (32 are enough), None when it is none that zpipe reads."""
     for name, pattern in SIGNATURES.items():
@@ -82,6 +114,7 @@ KNOWN_BUT_NOT_READ = {
     "HEIC": re.compile(rb"....ftyp(?:hei|hev|mif1|msf1)", re.DOTALL),
     "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL ", re.DOTALL),
+    "icon": re.compile(rb"\0\0[\1\2]\0.\0", re.DOTALL),  # .ico and .cur
     "HTML": re.compile(rb"\s*<(?:!doctype html|html|head|body)", re.IGNORECASE),
     "SVG or XML": re.compile(rb"\s*<(?:\?xml|svg)", re.IGNORECASE),
     "git-lfs pointer": re.compile(rb"version https://git-lfs"),
@@ -142,6 +175,8 @@ def _tiff_fields(data: memoryview) -> Iterator[tuple[int, int]]:
         raise ValueError
     big = struct.unpack_from(order + "H", data, 2)[0] == 43
     (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    if at >= len(data):  # a BigTIFF's may be more than an index can be
+        raise ValueError
     (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
     at, step, value_at = (at + 8, 20, 12) if big else (at + 2, 12, 8)
     for entry in range(at, at + step * min(count, 4096), step):
@@ -173,6 +208,8 @@ def _png(data: memoryview) -> Header:
     at, orientation, kind = 8, 1, b""
     while kind != b"IEND":
         length, kind = struct.unpack(">I4s", data[at : at + 8].tobytes().ljust(8, b"\xff"))
+        if not kind.isalpha():  # holes of a sparse file are zeros: millions of chunks of no length
+            raise FrameError("PNG file is damaged: what should be a chunk of it is none")
         if at + 12 + length > len(data):  # OpenCV would first allocate what a damaged length claims, up to 4 GB
             raise FrameError("PNG file is truncated or damaged: it ends inside one of its chunks")
         if kind == b"eXIf":

@@ -20,7 +20,7 @@ _capture = threading.Lock()
 
 
 @contextmanager
-def captured_stderr() -> Iterator[list[str]]:
+def capture_stderr() -> Iterator[list[str]]:
     """Takes what C libraries print on file descriptor 2 meanwhile; its lines are there after the block.
 
     libpng, libtiff and OpenCV explain themselves nowhere else, and a folder of PNGs with a slightly wrong
@@ -45,19 +45,32 @@ def captured_stderr() -> Iterator[list[str]]:
             lines += os.pread(taken, 1 << 16, 0).decode(errors="replace").splitlines()
 
 
-_LOG_LINE = re.compile(
-    r"^\[ *(?P<level>[A-Z]+):\d+@[\d.]+\] global \S+ \w+ "  # [ WARN:0@0.02] global grfmt_png.cpp:8 read_chunk
-    r"|^libpng (?P<png>error|warning): "
+DAMAGED = "the data is damaged or incomplete"
+
+REASONS = (
+    (
+        re.compile(r"end of \w* ?(file|stream|data)|premature|not enough|truncat|(seek|read) error|too short", re.I),
+        "the data ends before the picture does",
+    ),
+    (
+        re.compile(r"support|not configured|not implemented|unknown compression|unrecognized|unhandled", re.I),
+        "it uses a feature of its format that zpipe does not read",
+    ),
+    (re.compile(r"memory|alloc", re.I), "there is not enough memory for it"),
 )
-_NOISE = re.compile(
-    r"imdecode_\(''\): |can't read \w+: |OpenCV\([\w.-]+\) \S+ error: |\(-\d+:[^)]*\) | in function '\w+'$"
-)
+"""What the C libraries say, to what we say of it. Theirs is about their functions and changes with their versions."""
+
+
+def explain(said: str) -> str:
+    """Why a picture cannot be decoded, in words for its owner, of what C libraries printed or raised."""
+    return next((reason for pattern, reason in REASONS if pattern.search(said)), DAMAGED)
+
+
+_ERROR = re.compile(r"^\[ *ERROR:|^libpng error: ")  # [ERROR:0@0.02] global grfmt_png.cpp:8 read_chunk ...
+_WHERE = re.compile(r"^\[[^\]]*\] global \S+ \w+ |^libpng error: ")
 
 
 def reason_in(lines: list[str]) -> str:
-    """The first error among captured lines; without time stamps and source lines, so alike in each run."""
-    matches = [(match, line) for line in lines if (match := _LOG_LINE.match(line))]
-    errors = [pair for pair in matches if pair[0]["level"] == "ERROR" or pair[0]["png"] == "error"]
-    for match, line in errors or matches:
-        return _NOISE.sub("", line[match.end() :]).strip()[:200]
-    return "the data is damaged or incomplete"
+    """The reason among captured lines: that of the first error that says more than that there is one."""
+    errors = [explain(_WHERE.sub("", line)) for line in lines if _ERROR.match(line)]
+    return next((reason for reason in errors if reason != DAMAGED), DAMAGED)

@@ -9,7 +9,7 @@ import numpy as np
 from zpipe.config.keys import ClassifyConfig
 from zpipe.messages import Object, label_of
 from zpipe.models.filters import eligible
-from zpipe.models.interface import Classifier
+from zpipe.models.interface import Classifier, Detector
 from zpipe.models.normalization import PRESETS
 from zpipe.models.opening import open_classifier
 from zpipe.pixels import Pixels
@@ -28,9 +28,9 @@ class Column:
     """Labels with their confidences, the best first."""
 
 
-def can_compare(classifier: Classifier) -> bool:
+def can_compare(model: Detector | Classifier | None) -> bool:
     """Whether the config decides what the model is given, and the model answers with classes."""
-    told = classifier.describe()
+    told = model.describe() if model is not None else {}
     return "normalize" in told and told["output"] not in ("value", "embedding")
 
 

@@ -26,10 +26,12 @@ class Place:
 class Handover:
     """What a new worker must know of those before it.
 
-    `deaths`: why workers died on a frame, by (stream, seq). Of the sinks: their endpoints, the subscribers of the last
-    one, and by stream the number that one was last at when it died.
+    `condemned`: by stream, the frames that no ingest must touch any more. `deaths`: why workers died on a frame, by
+    (stream, seq). Of the sinks: their endpoints, the subscribers of the last one, and by stream the number that one was
+    last at when it died.
     """
 
+    condemned: dict[int, list[Condemned]] = field(default_factory=dict)
     deaths: dict[tuple[int, int], str] = field(default_factory=dict)
     endpoints: tuple[str, str] | None = None
     audience: Audience | None = None
@@ -119,8 +121,8 @@ class Plan:
 
     @staticmethod
     def _ingest_task(number: int, ledger: Ledger, handover: Handover) -> IngestTask:
-        stream, condemned = ledger.streams[number], None
-        if ledger.condemned(number):
+        stream, condemned = ledger.streams[number], handover.condemned.setdefault(number, [])
+        if ledger.condemned(number) and stream.suspect not in [frame.seq for frame in condemned]:
             reason = handover.deaths.get((number, stream.suspect), "ingest died")
-            condemned = Condemned(stream.suspect, f"{stream.attempts - 1} attempts: {reason}")
-        return IngestTask(number, stream.read + 1, condemned)
+            condemned.append(Condemned(stream.suspect, f"{stream.attempts - 1} attempts: {reason}"))
+        return IngestTask(number, stream.read + 1, list(condemned))

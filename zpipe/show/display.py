@@ -119,7 +119,7 @@ def ledger_text(account: Account) -> str:
     """The account in words, one line per stream."""
     lines = []
     for stream in account.streams:
-        skipped = f", skipped {stream.skipped} that are no images" if stream.skipped else ""
+        skipped = f", skipped {stream.skipped} that are no images or do not match" if stream.skipped else ""
         lines.append(
             f"ledger: {stream.stream}: read {stream.read} = ok {stream.ok} + failed {stream.failed} "
             f"+ dropped {stream.dropped}{skipped}"

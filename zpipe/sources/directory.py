@@ -2,7 +2,8 @@
 
 A file with an image suffix is a frame even when it turns out unreadable; so is a subdirectory that cannot be
 listed (named `sub/`), since nobody knows how many images are missing from the results. Everything else is
-skipped and counted. Hidden files and folders are not looked at: editors and file servers put theirs there.
+skipped and counted; `note` says what a glob left out where nothing is left. Hidden files and folders are not
+looked at: editors and file servers put theirs there.
 """
 
 import os
@@ -19,7 +20,11 @@ from zpipe.sources.files import IMAGE_SUFFIXES, FileSource
 def open_directory(config: IngestConfig, max_pixels: int) -> FileSource:
     """Lists the directory once: files that come later are of the next run."""
     scan = _Scan(config.path, config.recursive, _wanted(config.glob))
-    return FileSource(config.path, list(scan), max_pixels, scan.skipped)
+    files = list(scan)
+    note = ""
+    if scan.unmatched and not files:
+        note = f"{config.path} has {scan.unmatched} images, but none that matches the glob {config.glob}"
+    return FileSource(config.path, files, max_pixels, scan.skipped, note)
 
 
 class _Scan:
@@ -31,18 +36,26 @@ class _Scan:
         self._wanted = wanted
         self._sort_key = natsort_keygen(alg=ns.IGNORECASE)
         self.skipped = 0
+        self.unmatched = 0
+        """Those of the skipped that are images, and do not match the glob."""
 
     def __iter__(self) -> Iterator[str]:
         # A stack, not recursion: folders may nest deeper than Python may. Each folder comes with the
         # identities of those above it, so that a link back up is not followed for ever; a link elsewhere is.
-        pending = [("", frozenset[tuple[int, int]]())]
+        # Over links a folder is entered once: there may be a million ways to it, with two links on each of 20 levels.
+        pending = [("", False, frozenset[tuple[int, int]]())]
+        entered_by_links = set[tuple[int, int]]()
         while pending:
-            path, above = pending.pop()
+            path, is_linked, above = pending.pop()
             if path and not path.endswith("/"):
                 yield path
                 continue
             try:
                 status = os.stat(os.path.join(self._root, path))
+                identity = status.st_dev, status.st_ino
+                is_linked = is_linked or (path != "" and os.path.islink(os.path.join(self._root, path[:-1])))
+                if identity in above or (is_linked and identity in entered_by_links):
+                    continue
                 entries = self._entries(path)
             except OSError as error:
                 if not path:
@@ -50,9 +63,9 @@ class _Scan:
                     raise ConfigError(reason) from error
                 yield path
                 continue
-            identity = status.st_dev, status.st_ino
-            if identity not in above:
-                pending += [(entry, above | {identity}) for entry in reversed(entries)]
+            if is_linked:
+                entered_by_links.add(identity)
+            pending += [(entry, is_linked, above | {identity}) for entry in reversed(entries)]
 
     def _entries(self, folder: str) -> list[str]:
         """Files and (with a `/` behind) folders to look at, in natural order."""
@@ -66,6 +79,7 @@ class _Scan:
                     names.append(entry.name)
                 else:
                     self.skipped += 1
+                    self.unmatched += not entry.name.startswith(".") and _has_image_suffix(entry.name)
         # The name itself settles what natural order calls equal (img1, img01, IMG1): scandir has no order.
         names.sort(key=lambda name: (self._sort_key(name), name))
         return [folder + name for name in names]

@@ -2,36 +2,50 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 from zpipe.errors import FrameError
-from zpipe.source import Room
+from zpipe.images.headers import BYTES_PER_PIXEL, METADATA_BYTES, refuse_in_vain
+from zpipe.source import Beat, Room, do_nothing
 
 IMAGE_SUFFIXES = frozenset(
     [
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".tif", ".tiff", ".webp"),
         *(".avif", ".bmp", ".dib", ".pbm", ".pgm", ".ppm", ".pnm"),
         # Not decoded, but a person calls them images: a failed frame that says so, not a silent omission.
-        *(".heic", ".heif", ".jp2", ".j2k", ".jxl"),
+        *(".heic", ".heif", ".jp2", ".j2k", ".jxl", ".ico", ".cur"),
     ]
 )
 
 
+LARGE_BYTES, START_BYTES = 16 << 20, 1 << 20
+"""Of a file that is large for a picture the start is looked at before memory is taken for all of it."""
+
+
+MOST_PATH_BYTES = 4096
+"""Linux's PATH_MAX. What is longer is no path, and opening it says so."""
+
+
 def printable(name: str) -> str:
-    """A file name as valid text: what is no UTF-8 becomes `\\xNN`, so different names stay different."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file name as valid text: what is no UTF-8 becomes `\\xNN`, so different names stay different.
+
+    What is too long for a path, as a list file without line ends, is shortened: names travel with each message.
+    """
+    encoded = os.fsencode(name)
+    text = encoded[:MOST_PATH_BYTES].decode("utf-8", "backslashreplace")
+    return text if len(encoded) <= MOST_PATH_BYTES else f"{text[:100]}… ({len(encoded):,} bytes)"
 
 
 class FileFrame:
     """One image file, read as it is; decoding is the detect worker's."""
 
-    __slots__ = ("_most_bytes", "_path", "name")
+    __slots__ = ("_max_pixels", "_path", "name")
 
-    def __init__(self, name: str, path: str, most_bytes: int) -> None:
+    def __init__(self, name: str, path: str, max_pixels: int) -> None:
         self.name = name
         self._path = path
-        self._most_bytes = most_bytes
+        self._max_pixels = max_pixels
 
     def load(self, room: Room) -> None:
         """Reads the file into `room` without a copy in between."""
@@ -52,11 +66,14 @@ class FileFrame:
         size_bytes = status.st_size
         if size_bytes == 0:
             raise FrameError("the file is empty")
-        if size_bytes > self._most_bytes:
+        most_bytes = BYTES_PER_PIXEL * self._max_pixels + METADATA_BYTES
+        if size_bytes > most_bytes:
             raise FrameError(
                 f"a file of {size_bytes / 1e6:,.0f} MB; a picture within frames.max_pixels has at most"
-                f" {self._most_bytes / 1e6:,.0f} MB"
+                f" {most_bytes / 1e6:,.0f} MB"
             )
+        if size_bytes > LARGE_BYTES:
+            refuse_in_vain(memoryview(os.pread(file, START_BYTES, 0)), size_bytes, self._max_pixels)
         with room.encoded(size_bytes) as memory:
             has_bytes = 0
             while has_bytes < size_bytes:
@@ -71,20 +88,21 @@ class FileSource:
 
     total_is_exact = True
     replayable = True
+    rate = 0.0
 
-    def __init__(self, folder: str, files: Sequence[str], max_pixels: int, skipped: int = 0) -> None:
+    def __init__(self, folder: str, files: Sequence[str], max_pixels: int, skipped: int = 0, note: str = "") -> None:
         """`files`: paths as the file system has them, relative to `folder` or absolute."""
         self._folder = folder
         self._files = files
         self.total: int | None = len(files)
         self.skipped = skipped
-        # Uncompressed, four samples of 16 bits a pixel; and 16 MiB for metadata. Nothing sensible is larger.
-        self._most_bytes = 8 * max_pixels + (16 << 20)
+        self.note = note
+        self._max_pixels = max_pixels
 
-    def frames(self, start: int = 1) -> Iterator[FileFrame]:
-        """The files from number `start` on."""
+    def frames(self, start: int = 1, beat: Beat = do_nothing, avoid: Collection[int] = ()) -> Iterator[FileFrame]:
+        """The files from number `start` on. None is read on the way to another."""
         for file in islice(self._files, start - 1, None):
-            yield FileFrame(printable(file), os.path.join(self._folder, file), self._most_bytes)
+            yield FileFrame(printable(file), os.path.join(self._folder, file), self._max_pixels)
 
     def names(self) -> Iterator[str]:
         """The names of all frames."""

@@ -1,6 +1,7 @@
 """The images that a text file lists: one path per line, relative to the list file or absolute.
 
-Blank lines and lines that begin with `#` say nothing. An entry that is missing is a failed frame.
+Blank lines and lines that begin with `#` say nothing. An entry that is missing, or too
+long for a path, is a failed frame.
 """
 
 import codecs

@@ -1,6 +1,6 @@
-"""Where frames come from: an image, a directory, a list file or a video, behind one protocol.
+"""Which kind of source a path is, and the source of it: by suffix, else by the first bytes.
 
-A source names, numbers and reads frames; it never decodes image files and knows nothing of messages.
+Nothing here lists, reads or decodes frames; each kind has a file of its own.
 """
 
 import os

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Room:
+class Memory:
     """Room for one frame (protocol.py's `Slot`); what was loaded before is overwritten."""
 
     def __init__(self) -> None:

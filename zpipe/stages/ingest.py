@@ -1,5 +1,6 @@
 """Ingest: reads one source and puts each frame into a slot that the broker has granted."""
 
+import logging
 import time
 from collections import deque
 
@@ -11,6 +12,8 @@ from zpipe.source import Source, SourceFrame
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
 from zpipe.transport.store import Store
+
+log = logging.getLogger(__name__)
 
 
 class Ingest:
@@ -30,13 +33,14 @@ class Ingest:
         self._store = store
         self._source = source
         self._stream = stream
-        self._number, self._seq, self._condemned = task.stream, task.start, task.condemned
+        self._number, self._seq = task.stream, task.start
+        self._condemned = {frame.seq: frame.reason for frame in task.condemned}
         self._slots: deque[int] = deque()
         self._stopping = False
 
     def run(self) -> None:
         """Read until the source ends or the broker says stop; then say so and wait to be dismissed."""
-        frames = self._source.frames(self._seq)
+        frames = self._source.frames(self._seq, self._beat, self._condemned)
         ended = False
         while self._await_slot():
             self._heart.begin(self._number, self._seq)
@@ -48,9 +52,15 @@ class Ingest:
             self._seq += 1
             self._link.put(message, self._heart.finish())
         self._heart.beat()
+        if self._source.note:
+            log.warning("source.note stream=%s %s", self._stream, self._source.note)
         self._link.send(wire.End(self._link.worker, self._seq - 1, self._source.skipped, not ended))
         while not self._stopping:
             self._listen(self._link.receive())
+
+    def _beat(self) -> None:
+        """The source goes through frames on the way to ours: that is no time on this frame."""
+        self._heart.begin(self._number, self._seq)
 
     def _await_slot(self) -> bool:
         """Wait until there is a slot to fill; False if the broker wants no more."""
@@ -73,8 +83,8 @@ class Ingest:
         slot = self._store.empty(number)
         result = Result(stream=self._stream, seq=self._seq, name=frame.name, timestamp=time.time_ns())
         try:
-            if self._condemned is not None and self._condemned.seq == self._seq:
-                raise FrameError(self._condemned.reason)
+            if self._seq in self._condemned:
+                raise FrameError(self._condemned[self._seq])
             frame.load(slot)
         except FrameError as error:
             messages.fail(result, "ingest", str(error))
