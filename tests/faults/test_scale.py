@@ -133,9 +133,9 @@ def test_stop_drains(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -
         (["detekt=2"], 1, "no stage 'detekt': this pipeline has detect, classify"),
         (["sink=2"], 1, "no stage 'sink'"),
         (["detect=2", "sink=2"], 1, "no stage 'sink'"),
-        (["detect"], 2, "'detect' is not STAGE=N"),
-        (["detect=two"], 2, "'detect=two' is not STAGE=N"),
-        (["detect=-1"], 2, "'detect=-1' is not STAGE=N"),
+        (["detect"], 2, "'detect' is neither STAGE=N nor STAGE=auto"),
+        (["detect=two"], 2, "'detect=two' is neither STAGE=N nor STAGE=auto"),
+        (["detect=-1"], 2, "'detect=-1' is neither STAGE=N nor STAGE=auto"),
     ],
 )
 def test_scale_errors(pairs: list[str], code: int, message: str, waiting: Pipeline) -> None:
@@ -164,7 +164,10 @@ def test_several_are_told_apart_by_name(waiting: Pipeline, tmp_path: Path, frame
     other = Pipeline(config, "--wait-subscribers", "1")
     other.started()
     until(lambda: other.status()["state"] == "waiting")
-    for command in (["status"], ["scale", "detect=2"], ["stop"]):
+    both = zpipe("status").stdout
+    assert other.name in both
+    assert waiting.name in both
+    for command in (["scale", "detect=2"], ["stop"]):
         unclear = zpipe(*command)
         assert unclear.returncode == 1
         assert "several pipelines are running: say which" in unclear.stderr
