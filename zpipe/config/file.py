@@ -344,10 +344,10 @@ def _put(node: Node, path: KeyPath, depth: int, value: Node) -> None:
 
 
 def _made_child(node: Node, path: KeyPath, next_part: str, origin: Origin) -> Node:
-    """What is at the path; made if there is nothing: a list if a number comes next, where lists are."""
+    """What is at the path; made if there is nothing: a list if it is a section and a number comes next."""
     child = _child(node, path[-1])
     if child is None or (isinstance(child, Scalar) and child.is_null):
-        is_list = is_index(next_part) and path in (("ingest",), ("classify",))
+        is_list = is_index(next_part) and len(path) == 1
         child = Sequence([], origin) if is_list else Mapping({}, {}, origin)
         _store(node, path, child)
     return child

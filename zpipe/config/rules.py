@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from zpipe.config.keys import ClassifyConfig, DetectConfig
+from zpipe.config.keys import SECTIONS
 from zpipe.config.kinds import is_plugin, is_python
 from zpipe.config.paths import LAST_PORT, stream_name
 from zpipe.config.problems import KeyPath
@@ -26,13 +26,11 @@ OF_MODEL_FILES = {
 """Keys that say how zpipe reads a model file, runs it, and prepares its pixels. A shared library gets the picture, and
 `device`, and does all this by itself; so does a Python class, which gets no `device` either."""
 
-DEFAULTS = {
-    section: {field.name: field.default for field in fields(kind)}
-    for section, kind in (("detect", DetectConfig), ("classify", ClassifyConfig))
-}
+DEFAULTS = {section: {field.name: field.default for field in fields(kind)} for section, kind in SECTIONS.items()}
 """A key at its default asks for nothing, so it is nobody's mistake."""
 
-FIXED_STAGES = ("ingest", "detect", "sink")
+FIXED_STAGES = ("ingest", *(section for section, defaults in DEFAULTS.items() if "name" not in defaults), "sink")
+"""They are called as their section is."""
 
 
 def name_streams(config: Values, report: Report) -> None:
@@ -68,7 +66,7 @@ def keys_of_the_source(config: Values, report: Report) -> None:
 def distinct_stages(config: Values, report: Report) -> None:
     """Stages are told apart by name: in results, `zpipe scale`, process names."""
     owners: dict[str, KeyPath] = {}
-    for path, stage in _classify(config):
+    for path, stage in _stages(config):
         name = stage.get("name")
         if name is None:
             continue
@@ -82,7 +80,7 @@ def distinct_stages(config: Values, report: Report) -> None:
 
 def one_normalization(config: Values, report: Report) -> None:
     """`normalize` is a preset of mean and scale, so it cannot stand beside them."""
-    for path, stage in _classify(config):
+    for path, stage in _stages(config):
         preset = stage.get("normalize")
         given = [key for key in ("mean", "scale") if stage.get(key) is not None]
         if preset not in (None, "none") and given:
@@ -92,7 +90,7 @@ def one_normalization(config: Values, report: Report) -> None:
 
 def keys_of_model_files(config: Values, report: Report) -> None:
     """What a model of the user's own does not get would do nothing and say nothing; nor do files get `options`."""
-    for path, stage in _models(config):
+    for path, stage in _stages(config):
         model = stage.get("model", "")
         name = os.path.basename(model)
         if is_python(model):
@@ -173,19 +171,14 @@ def _is_loopback(endpoint: str) -> bool:
         return host in ("localhost", "lo")
 
 
-def _models(config: Values) -> Iterator[tuple[KeyPath, Values]]:
-    """The stages that have a model, with their key paths."""
-    yield ("detect",), config.get("detect", {})
-    yield from _classify(config)
-
-
-def _classify(config: Values) -> Iterator[tuple[KeyPath, Values]]:
-    """The classify stages with their key paths."""
-    stages = config.get("classify")
-    if isinstance(stages, dict):
-        yield ("classify",), stages
-    for i, stage in _numbered(stages):
-        yield ("classify", str(i)), stage
+def _stages(config: Values) -> Iterator[tuple[KeyPath, Values]]:
+    """The stages of the chain with their key paths."""
+    for section in SECTIONS:
+        entries = config.get(section)
+        if isinstance(entries, dict):
+            yield (section,), entries
+        for i, entry in _numbered(entries):
+            yield (section, str(i)), entry
 
 
 def _numbered(entries: object) -> Iterator[tuple[int, Values]]:
