@@ -23,7 +23,7 @@ from fake_run import (
 
 from zpipe import wire
 from zpipe.errors import RunFailed, ZpipeError
-from zpipe.orders import Audience
+from zpipe.orders import Subscribers
 from zpipe.rules.restart import LONGEST_DELAY_S, STARTS
 from zpipe.run import broker as module
 from zpipe.run.broker import STOP_S, TICK_S, Broker, Hands
@@ -328,7 +328,7 @@ def test_drained_before_a_subscriber_came_the_sink_waits_no_longer(world: World)
         yield
         second = world.processes.find("sink").order
         assert second.worker != first
-        assert second.task.audience == Audience(0, 0)
+        assert second.task.audience == Subscribers(0, 0)
         assert second.task.endpoints == ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
         world.make_ready()
         yield

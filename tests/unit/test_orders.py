@@ -8,14 +8,14 @@ import pytest
 
 from zpipe import orders
 from zpipe.errors import WireError
-from zpipe.orders import Audience, Condemned, IngestTask, Order, SinkTask, StageTask, Task
+from zpipe.orders import Condemned, IngestTask, Order, SinkTask, StageTask, Subscribers, Task
 
 TASKS: list[Task] = [
     IngestTask(3),
     IngestTask(0, 41, [Condemned(40, "3 attempts: signal SIGSEGV; last log: „ä\n")]),
     StageTask(1, 4, "/home/x/models", "/var/cache"),
     SinkTask("0123456789abcdef", [0, 7]),
-    SinkTask("r", [5], [(0, 6)], ("tcp://127.0.0.1:5560", "tcp://127.0.0.1:5561"), Audience(2, 1)),
+    SinkTask("r", [5], [(0, 6)], ("tcp://127.0.0.1:5560", "tcp://127.0.0.1:5561"), Subscribers(2, 1)),
 ]
 
 

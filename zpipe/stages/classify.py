@@ -7,7 +7,7 @@ import numpy as np
 
 from zpipe.config.keys import ClassifyConfig, Stage
 from zpipe.messages import Classification, Result, label_of
-from zpipe.models.filters import eligible
+from zpipe.models.filters import find_eligible
 from zpipe.models.interface import Classes
 from zpipe.models.opening import open_classifier
 from zpipe.pixels import Pixels
@@ -27,7 +27,7 @@ class Classify:
         """What this stage says of each object that it is for."""
         objects = result.objects
         boxes = np.array([(o.x, o.y, o.w, o.h) for o in objects], np.float32).reshape(-1, 4)
-        chosen = eligible(self._config, boxes, [o.detection.label for o in objects])
+        chosen = find_eligible(self._config, boxes, [o.detection.label for o in objects])
         if not chosen.any():
             return
         found = self.model.classify(view.pixels(), boxes[chosen])
