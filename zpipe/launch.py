@@ -17,7 +17,7 @@ from zpipe.engines.local import Processes
 from zpipe.engines.signals import Signals
 from zpipe.models.cache import cache_folder
 from zpipe.orders import Task
-from zpipe.run.broker import Broker, Hands, Report
+from zpipe.run.broker import Broker, Hands, ShowProgress
 from zpipe.run.plan import Handover, Place, Plan
 from zpipe.run.resume import open_results
 from zpipe.run.status import Status
@@ -32,7 +32,7 @@ from zpipe.transport.store import Store
 
 @contextmanager
 def launch(
-    config: Config, config_folder: Path, report: Report, *, resume: bool = False, overwrite: bool = False
+    config: Config, config_folder: Path, report: ShowProgress, *, resume: bool = False, overwrite: bool = False
 ) -> Iterator[Broker]:
     """A pipeline that is ready to run; on leaving every process is ended, and nothing is left on the machine."""
     with ExitStack() as opened:

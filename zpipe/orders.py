@@ -36,7 +36,7 @@ class StageTask(msgspec.Struct, frozen=True, tag="stage"):
     cache: str
 
 
-class Audience(msgspec.Struct, frozen=True):
+class Subscribers(msgspec.Struct, frozen=True):
     """The subscribers of a sink: plain ones, and zpipe's that have not everything yet."""
 
     plain: int
@@ -54,7 +54,7 @@ class SinkTask(msgspec.Struct, frozen=True, tag="sink"):
     published: list[int]
     under_way: list[tuple[int, int]] | None = None
     endpoints: tuple[str, str] | None = None
-    audience: Audience | None = None
+    audience: Subscribers | None = None
 
 
 Task = IngestTask | StageTask | SinkTask

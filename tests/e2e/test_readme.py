@@ -114,3 +114,10 @@ def test_every_file_that_is_named_exists() -> None:
         assert (ROOT / name).exists(), name
     for name in re.findall(r"`(zpipe/[\w/]+\.(?:py|json))`", README):
         assert (ROOT / name).exists(), name
+
+
+def test_the_walk_of_a_frame_names_at_most_ten_files() -> None:
+    tour = README.partition("## Code tour")[2].partition("Where to go on")[0]
+    files = re.findall(r"^\| `([\w/.]+)`", tour, re.MULTILINE)
+    assert all((ROOT / file).is_file() for file in files)
+    assert 5 < len(files) <= 10

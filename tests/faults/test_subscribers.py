@@ -133,7 +133,7 @@ def test_whenever_they_join(
     assert last.all() == calm
     with context.socket(zmq.DEALER) as farewell:  # or the sink would wait for it to come back
         farewell.connect(history_of(endpoint))
-        farewell.send(history.write_request(history.Request("somebody", done=True)))
+        farewell.send(history.write_request(history.LinesRequest("somebody", done=True)))
         holding.close()
     assert pipeline.wait() == 0
 

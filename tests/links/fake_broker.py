@@ -210,6 +210,6 @@ def plain_subscriber(endpoint: str, topic: bytes = b"results/") -> Iterator["zmq
 
 def ask_history(socket: "zmq.Socket[bytes]", *request: Any) -> history.Reply:
     """One question, and its reply."""
-    socket.send(history.write_request(history.Request("me", *request)))
+    socket.send(history.write_request(history.LinesRequest("me", *request)))
     assert socket.poll(10_000), "the history does not answer"
     return history.read_reply(socket.recv())

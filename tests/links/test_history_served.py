@@ -28,7 +28,7 @@ def test_what_is_no_question_is_not_answered_and_does_no_harm(start_sink, dealer
         b"",
         b"\xc1",
         b"hello",
-        history.write_request(history.Request("me", "ab")).replace(b"ab", b"\xff\xfe"),
+        history.write_request(history.LinesRequest("me", "ab")).replace(b"ab", b"\xff\xfe"),
     ):
         dealer.send(garbage)
     dealer.send_multipart([b"several", b"", b"parts"])
@@ -60,7 +60,7 @@ def test_an_asker_who_does_not_listen_holds_nobody_up(broker, start_sink, dealer
         deaf.rcvhwm = 1
         deaf.connect(sink.history)
         for _ in range(200):
-            deaf.send(history.write_request(history.Request("deaf", "yard", 1)))
+            deaf.send(history.write_request(history.LinesRequest("deaf", "yard", 1)))
         dealer.connect(sink.history)
         assert len(ask_history(dealer, "yard", 15).lines) == 6
         sink.frames(21)

@@ -287,7 +287,7 @@ def test_it_lingers_until_those_who_catch_up_say_that_they_have_everything(broke
         dealer.connect(sink.history)
         assert ask_history(dealer).run == RUN  # it still answers
         assert sink.alive
-        dealer.send(history.write_request(history.Request("me", done=True)))
+        dealer.send(history.write_request(history.LinesRequest("me", done=True)))
         sink.join()
 
 

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from zpipe.bench import chart, command, counts, table
 from zpipe.bench.bare import Bare
-from zpipe.bench.frames import Sample, spread
-from zpipe.bench.measure import Report, count_settings, recommended, stage_costs
+from zpipe.bench.frames import Sample, pick_evenly
+from zpipe.bench.measure import Report, count_settings, recommend, stage_costs
 from zpipe.bench.pipeline import Figures, Latency, Tail
-from zpipe.bench.scratch import scratch
+from zpipe.bench.scratch import make_scratch
 from zpipe.config.keys import Config
 from zpipe.config.loading import load
 from zpipe.engines.machine import cpu_seconds_of_family, private_bytes
@@ -39,7 +39,7 @@ def test_the_next_bench_clears_what_a_killed_one_has_left(tmp_path: Path, monkey
     names = [f"zpipe-bench-{dead.pid}-left", f"zpipe-bench-{os.getpid()}-living", "zpipe-bench-notes", "other"]
     for name in names:
         (tmp_path / name / "inside").mkdir(parents=True)
-    with scratch() as folder:
+    with make_scratch() as folder:
         found = {path.name for path in tmp_path.iterdir()}
         assert found == {*names[1:], Path(folder).name}
     assert {path.name for path in tmp_path.iterdir()} == set(names[1:])
@@ -56,7 +56,7 @@ def report(runs: list[Figures]) -> Report:
     return Report(
         config="yard & co.yaml", date="2026-11-23T12:00:00+00:00", version="0.1.0", processor="Some <CPU>", load=0.1,
         cores=2, seconds=10.0, bare=BARE, bare_all=BARE, bound=42.4, bound_all=41.0, runs=runs,
-        recommended=recommended(runs),
+        recommended=recommend(runs),
     )  # fmt: skip
 
 
@@ -70,11 +70,11 @@ def config_of(folder: Path, text: str) -> Config:
 
 
 def test_on_two_cores_all_counts_are_tried() -> None:
-    assert counts.candidates([16.0, 31.0], 2) == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert counts.propose_counts([16.0, 31.0], 2) == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
 def test_on_many_cores_the_corners_and_what_is_about_the_balance() -> None:
-    tried = counts.candidates([10.0, 30.0], 16)
+    tried = counts.propose_counts([10.0, 30.0], 16)
     assert {(1, 1), (1, 16), (16, 1), (16, 16), (4, 12)} <= set(tried)
     assert (5, 13) in tried
     assert len(tried) <= counts.MOST_RUNS
@@ -83,7 +83,7 @@ def test_on_many_cores_the_corners_and_what_is_about_the_balance() -> None:
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
 @pytest.mark.parametrize("cost", [[1.0], [0.0, 0.0], [1.0, 1000.0], [5.0, 1.0, 2.0]])
 def test_counts_are_between_one_and_the_cores(cost: list[float], cores: int) -> None:
-    tried = counts.candidates(cost, cores)
+    tried = counts.propose_counts(cost, cores)
     assert tried
     assert len(set(tried)) == len(tried)
     assert all(len(each) == len(cost) and min(each) >= 1 and max(each) <= cores for each in tried)
@@ -91,15 +91,15 @@ def test_counts_are_between_one_and_the_cores(cost: list[float], cores: int) -> 
 
 def test_auto_is_recommended_unless_the_counts_that_would_be_were_faster() -> None:
     """Edge 10: it was recommended where it was worse."""
-    assert recommended([figures(1, 2, 30.0), figures(2, 2, 30.0, auto=True)]) is None
-    assert recommended([figures(1, 2, 29.6), figures(2, 2, 30.0), figures(2, 2, 29.7, auto=True)]) is None
-    assert recommended([figures(1, 2, 30.0), figures(2, 2, 29.9, auto=True)]) == {"detect": 1, "classify": 2}
-    assert recommended([figures(1, 2, 30.0), figures(2, 2, 28.0, auto=True)]) == {"detect": 1, "classify": 2}
+    assert recommend([figures(1, 2, 30.0), figures(2, 2, 30.0, auto=True)]) is None
+    assert recommend([figures(1, 2, 29.6), figures(2, 2, 30.0), figures(2, 2, 29.7, auto=True)]) is None
+    assert recommend([figures(1, 2, 30.0), figures(2, 2, 29.9, auto=True)]) == {"detect": 1, "classify": 2}
+    assert recommend([figures(1, 2, 30.0), figures(2, 2, 28.0, auto=True)]) == {"detect": 1, "classify": 2}
 
 
 def test_of_counts_that_are_as_good_the_fewest_workers_are_recommended() -> None:
     runs = [figures(1, 1, 20.0), figures(1, 2, 29.6), figures(2, 2, 30.0), figures(2, 2, 20.0, auto=True)]
-    assert recommended(runs) == {"detect": 1, "classify": 2}
+    assert recommend(runs) == {"detect": 1, "classify": 2}
 
 
 CHAIN = "name: a\ningest: [{path: x.txt, stream: s}]\ndetect: {model: m.onnx}\n"
@@ -133,8 +133,8 @@ def test_decoding_is_a_cost_of_detect_unless_ingest_decodes(tmp_path: Path) -> N
 
 
 def test_a_sample_is_spread_over_the_files() -> None:
-    assert spread([str(n) for n in range(10)], 5) == ["0", "2", "4", "6", "8"]
-    assert spread(["a", "b"], 5) == ["a", "b"]
+    assert pick_evenly([str(n) for n in range(10)], 5) == ["0", "2", "4", "6", "8"]
+    assert pick_evenly(["a", "b"], 5) == ["a", "b"]
 
 
 def test_a_sample_goes_round_and_leaves_out_what_a_list_cannot_hold(tmp_path: Path) -> None:
@@ -147,12 +147,12 @@ def test_a_sample_goes_round_and_leaves_out_what_a_list_cannot_hold(tmp_path: Pa
     )
     assert len(sample) == 3
     assert not sample.is_video
-    entries = sample.sources(tmp_path, 6)
+    entries = sample.write_sources(tmp_path, 6)
     lines = Path(str(entries[0]["path"])).read_text().splitlines()
     assert [Path(line).name for line in lines[:4]] == ["img1.png", "img2.png", "img10.png", "img1.png"]
     assert entries[0]["stream"] == "s"
     sample.limit(1)
-    assert [frame.name for frame in sample.one_pass()] == ["img1.png"]
+    assert [frame.name for frame in sample.go_through()] == ["img1.png"]
 
 
 def test_nothing_to_measure_with_is_said(tmp_path: Path) -> None:
@@ -203,9 +203,9 @@ RUNS = [figures(1, 1, 20.0), figures(1, 2, 29.6), figures(2, 2, 30.0, auto=True)
 
 def test_what_was_measured_is_shown_however_little() -> None:
     """Edge 10: 35 s of measuring were thrown away."""
-    assert "not one frame" in table.advice(report([]))
+    assert "not one frame" in table.advise(report([]))
     few = msgspec.structs.replace(RUNS[0], frames=3)
-    assert "of few frames, 3 in one run" in table.advice(report([few]))
+    assert "of few frames, 3 in one run" in table.advise(report([few]))
     assert chart.shapes_of(report([]))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from config_complaints import MINIMAL, complaints
 
-from zpipe.config.problems import MOST_LINES, nearest
+from zpipe.config.problems import MOST_LINES, find_nearest
 
 
 def detect(tmp_path: Path, line: str) -> list[str]:
@@ -306,7 +306,7 @@ def test_a_missing_file_of_an_override(tmp_path: Path, monkeypatch: pytest.Monke
     ],
 )
 def test_nearest(word: str, valid: list[str], near: str | None) -> None:
-    assert nearest(word, valid) == near
+    assert find_nearest(word, valid) == near
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://*:5560", "tcp://0.0.0.0:5560", "tcp://192.168.1.7:*", "tcp://eth0:1"])

@@ -7,7 +7,7 @@ from zpipe.messages import Eos, Result
 from zpipe.results.file import ResultsFile
 from zpipe.results.publisher import reply_to
 from zpipe.rules import history
-from zpipe.rules.history import Audience, Request, StreamState, read_reply, write_request
+from zpipe.rules.history import Audience, LinesRequest, StreamState, read_reply, write_request
 
 
 def frame(stream, seq):
@@ -28,7 +28,7 @@ def file(tmp_path):
 
 
 def asked(file, *request, streams=("a", "b", "c"), audience=None):
-    reply = reply_to(write_request(Request(*request)), "r1", list(streams), file, audience or Audience())
+    reply = reply_to(write_request(LinesRequest(*request)), "r1", list(streams), file, audience or Audience())
     return read_reply(reply)
 
 
@@ -68,8 +68,8 @@ def test_a_stream_that_does_not_exist_has_no_lines_and_costs_no_memory(file):
         msgspec.msgpack.encode(["x" * 65, "a", 1]),
         msgspec.msgpack.encode([b"me", "a", 1]),
         msgspec.msgpack.encode({"subscriber": "me"}),
-        write_request(Request("me", "ab")).replace(b"ab", b"\xff\xfe"),
-        write_request(Request("me")) + b"\xc0",
+        write_request(LinesRequest("me", "ab")).replace(b"ab", b"\xff\xfe"),
+        write_request(LinesRequest("me")) + b"\xc0",
         b"\x94" + b"\x91" * 3000,
         b"\xdd\xff\xff\xff\xff",
     ],
@@ -85,7 +85,7 @@ def test_what_is_no_reply_is_a_decode_error(data):
 
 
 def test_the_longest_question_fits():
-    longest = Request("ÿ" * 64, "€" * 255, (1 << 63) - 1, True)
+    longest = LinesRequest("ÿ" * 64, "€" * 255, (1 << 63) - 1, True)
     assert len(write_request(longest)) <= history.MAX_REQUEST_BYTES
 
 

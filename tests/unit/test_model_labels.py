@@ -9,8 +9,8 @@ from core_reference import DATA, needs_data
 from zpipe.config.keys import ClassifyConfig, DetectConfig
 from zpipe.errors import ModelError
 from zpipe.messages import label_of
-from zpipe.models.filters import NEVER, eligible, thresholds
-from zpipe.models.labels import check_count, known_labels, metadata_labels, read_labels
+from zpipe.models.filters import NEVER, find_eligible, find_thresholds
+from zpipe.models.labels import check_count, choose_labels, read_labels, read_metadata_labels
 
 
 def written(tmp_path: Path, text: str) -> str:
@@ -81,7 +81,7 @@ def test_both_imagenet_files_say_the_same() -> None:
     ],
 )
 def test_metadata(metadata: dict[str, str], names: list[str]) -> None:
-    assert metadata_labels(metadata) == names
+    assert read_metadata_labels(metadata) == names
 
 
 def test_the_number_of_labels_must_be_the_models() -> None:
@@ -95,8 +95,8 @@ def test_the_number_of_labels_must_be_the_models() -> None:
 
 
 def test_given_labels_win_over_the_metadata() -> None:
-    assert known_labels(["a"], {"names": "['b']"}) == ["a"]
-    assert known_labels(None, {"names": "['b']"}) == ["b"]
+    assert choose_labels(["a"], {"names": "['b']"}) == ["a"]
+    assert choose_labels(None, {"names": "['b']"}) == ["b"]
 
 
 def test_label_of_falls_back_to_the_number() -> None:
@@ -109,25 +109,25 @@ def config(**keys: object) -> DetectConfig:
 
 def test_thresholds() -> None:
     labels = ["cat", "dog", "bus"]
-    assert thresholds(config(), labels) == ([0.5] * 3, 0.5)
-    assert thresholds(config(confidences={"dog": 0.9}), labels) == ([0.5, 0.9, 0.5], 0.5)
-    assert thresholds(config(include=["bus"]), labels) == ([NEVER, NEVER, 0.5], NEVER)
-    assert thresholds(config(exclude=["cat"]), labels) == ([NEVER, 0.5, 0.5], 0.5)
-    assert thresholds(config(include=["cat", "dog"], exclude=["cat"]), labels) == ([NEVER, 0.5, NEVER], NEVER)
-    assert thresholds(config(include=["1"]), []) == ([NEVER, 0.5], NEVER)
+    assert find_thresholds(config(), labels) == ([0.5] * 3, 0.5)
+    assert find_thresholds(config(confidences={"dog": 0.9}), labels) == ([0.5, 0.9, 0.5], 0.5)
+    assert find_thresholds(config(include=["bus"]), labels) == ([NEVER, NEVER, 0.5], NEVER)
+    assert find_thresholds(config(exclude=["cat"]), labels) == ([NEVER, 0.5, 0.5], 0.5)
+    assert find_thresholds(config(include=["cat", "dog"], exclude=["cat"]), labels) == ([NEVER, 0.5, NEVER], NEVER)
+    assert find_thresholds(config(include=["1"]), []) == ([NEVER, 0.5], NEVER)
 
 
 def test_a_label_that_the_model_does_not_have() -> None:
     with pytest.raises(ModelError, match=r"m.onnx: include: no label of the model is 'dgo'; did you mean 'dog'\?"):
-        thresholds(config(include=["dgo"]), ["cat", "dog"])
+        find_thresholds(config(include=["dgo"]), ["cat", "dog"])
     with pytest.raises(ModelError, match="has no label names, use numbers"):
-        thresholds(config(confidences={"dog": 0.5}), [])
+        find_thresholds(config(confidences={"dog": 0.5}), [])
 
 
 def test_eligible() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 30, 5], [0, 0, 30, 30]], np.float32)
     labels = ["cat", "dog", "dog"]
-    assert eligible(ClassifyConfig(model="m"), boxes, labels).tolist() == [True, True, True]
-    assert eligible(ClassifyConfig(model="m", classes=["dog"]), boxes, labels).tolist() == [False, True, True]
-    assert eligible(ClassifyConfig(model="m", min_size=[8, 8]), boxes, labels).tolist() == [True, False, True]
-    assert eligible(ClassifyConfig(model="m", classes=["x"]), boxes[:0], []).tolist() == []
+    assert find_eligible(ClassifyConfig(model="m"), boxes, labels).tolist() == [True, True, True]
+    assert find_eligible(ClassifyConfig(model="m", classes=["dog"]), boxes, labels).tolist() == [False, True, True]
+    assert find_eligible(ClassifyConfig(model="m", min_size=[8, 8]), boxes, labels).tolist() == [True, False, True]
+    assert find_eligible(ClassifyConfig(model="m", classes=["x"]), boxes[:0], []).tolist() == []

@@ -7,7 +7,7 @@ import pytest
 
 from zpipe.config.keys import DetectConfig
 from zpipe.errors import ModelError
-from zpipe.models.onnxruntime import providers
+from zpipe.models.onnxruntime import choose_providers
 from zpipe.models.opening import open_detector
 
 CPU = ["AzureExecutionProvider", "CPUExecutionProvider"]
@@ -27,7 +27,7 @@ GPU = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvid
     ],
 )
 def test_devices_become_providers(device: str, available: list[str], chosen: list[object]) -> None:
-    assert providers(device, available) == chosen
+    assert choose_providers(device, available) == chosen
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_devices_become_providers(device: str, available: list[str], chosen: lis
 )
 def test_devices_that_are_not_there(device: str, said: str) -> None:
     with pytest.raises(ModelError, match=said):
-        providers(device, CPU)
+        choose_providers(device, CPU)
 
 
 def test_a_missing_extra_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from zpipe.bench.frames import MOST_FILES, Sample, first
+from zpipe.bench.frames import MOST_FILES, Sample, take_first
 from zpipe.config.keys import Config
 from zpipe.errors import FrameError, RunFailed
 from zpipe.images.decoding import decode
@@ -127,17 +127,17 @@ def measure(config: Config, folder: Path, cache: str | None, seconds: float) -> 
     sample = Sample(config)
     sample.limit(MOST_FILES)
     steps = Steps(config, folder, cache)
-    steps.run(first(sample, WARM_UP))
+    steps.run(take_first(sample, WARM_UP))
     steps.forget()
     began = _clock()
-    steps.run(first(sample, WARM_UP))
+    steps.run(take_first(sample, WARM_UP))
     frame_s = max(1e-6, (_clock() - began) / max(1, steps.frames))
     if not sample.is_video:
         sample.limit(max(1, int(seconds / frame_s / LEAST_PASSES)))
     steps.forget()
     until = _clock() + seconds
     while _clock() < until:
-        steps.run(sample.one_pass(), until if sample.is_video else float("inf"))
+        steps.run(sample.go_through(), until if sample.is_video else float("inf"))
     good = steps.frames - steps.failed
     if not good:
         raise RunFailed("not one frame of the sources can be read and decoded")

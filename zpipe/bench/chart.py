@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from zpipe.bench.measure import Report
-from zpipe.bench.table import advice, workers_of
+from zpipe.bench.table import advise, counts_of
 from zpipe.errors import ZpipeError
 
 WIDTH, LEFT, RIGHT = 960, 150, 250
@@ -70,7 +70,7 @@ def shapes_of(report: Report) -> tuple[list[Shape], int]:
     y = _rates(report, shapes, TOP) + 40
     shapes.append(Text(20, y - 14, "CPU ms a frame, bare cost by step; red: what the pipeline adds", 13, FAINT))
     y = _costs(report, shapes, y) + 24
-    shapes.append(Text(20, y, advice(report), 14))
+    shapes.append(Text(20, y, advise(report), 14))
     return shapes, int(y + 20)
 
 
@@ -78,7 +78,7 @@ def _rates(report: Report, shapes: list[Shape], y: float) -> float:
     scale = (WIDTH - LEFT - RIGHT) / max([report.bound, *(run.frames_per_s for run in report.runs)])
     top = y
     for run in report.runs:
-        shapes.append(Text(20, y + BAR - 8, workers_of(run), 14))
+        shapes.append(Text(20, y + BAR - 8, counts_of(run), 14))
         shapes.append(Box(LEFT, y, run.frames_per_s * scale, BAR, STEPS[0]))
         said = f"{run.frames_per_s:.1f}   p50 {run.latency_ms.p50:.0f} ms, p99 {run.latency_ms.p99:.0f} ms"
         shapes.append(Text(WIDTH - RIGHT + 16, y + BAR - 8, said, 13))
@@ -92,7 +92,7 @@ def _costs(report: Report, shapes: list[Shape], y: float) -> float:
     scale = (WIDTH - LEFT - RIGHT) / most
     steps = list(report.bare.cost_ms.items())
     for run in report.runs:
-        shapes.append(Text(20, y + BAR - 8, workers_of(run), 14))
+        shapes.append(Text(20, y + BAR - 8, counts_of(run), 14))
         x = float(LEFT)
         for number, (_, ms) in enumerate(steps):
             shapes.append(Box(x, y, ms * scale, BAR, STEPS[number % len(STEPS)]))

@@ -11,7 +11,7 @@ Counts = tuple[int, ...]
 """Workers of each model stage, in chain order."""
 
 
-def candidates(cost: Sequence[float], cores: int) -> list[Counts]:
+def propose_counts(cost: Sequence[float], cores: int) -> list[Counts]:
     """Counts to try for stages of these costs: the corners (one worker, a worker per core), and about the balance.
 
     In the balance each stage has the share of the cores that its cost has of all costs; rounded up and down, and with
@@ -29,7 +29,7 @@ def candidates(cost: Sequence[float], cores: int) -> list[Counts]:
     return sorted(found, key=lambda counts: (sum(counts), counts))
 
 
-def best(reached: Mapping[Counts | None, float]) -> Counts | None:
+def choose_best(reached: Mapping[Counts | None, float]) -> Counts | None:
     """The counts to recommend, by frames/s reached with them: of the fixed ones that are about as good as the best of
     them those with the fewest workers; None is `auto`, which is taken unless they were faster."""
     fixed = {counts: rate for counts, rate in reached.items() if counts is not None}

@@ -37,7 +37,7 @@ def files_of(entry: IngestConfig, max_pixels: int) -> list[str] | None:
     return [path for path in paths if os.path.isfile(path) and path == path.strip() and "\n" not in path]
 
 
-def spread(files: Sequence[str], count: int) -> list[str]:
+def pick_evenly(files: Sequence[str], count: int) -> list[str]:
     """`count` of the files (or all), evenly spaced."""
     count = min(count, len(files))
     return [files[i * len(files) // count] for i in range(count)]
@@ -57,7 +57,7 @@ class Sample:
         known = sum(len(files) for files in self._files if files)
         share = min(1.0, count / max(1, known))
         self._files = [
-            files if not files else spread(files, max(1, round(len(files) * share))) for files in self._files
+            files if not files else pick_evenly(files, max(1, round(len(files) * share))) for files in self._files
         ]
 
     @property
@@ -69,7 +69,7 @@ class Sample:
         """Frames of a pass, as far as that is known: those of image files."""
         return sum(len(files) for files in self._files if files)
 
-    def one_pass(self) -> Iterator[SourceFrame]:
+    def go_through(self) -> Iterator[SourceFrame]:
         """All frames of the sample once."""
         for entry, files in zip(self._config.ingest, self._files, strict=True):
             if files is None:
@@ -79,7 +79,7 @@ class Sample:
             else:
                 yield from (FileFrame(os.path.basename(path), path, 1 << 40) for path in files)
 
-    def sources(self, folder: Path, frames: int) -> list[dict[str, object]]:
+    def write_sources(self, folder: Path, frames: int) -> list[dict[str, object]]:
         """The `ingest` section of a run over so many frames of the sample; what repeats them is in `folder`."""
         entries: list[dict[str, object]] = []
         share = frames // max(1, sum(files is None or bool(files) for files in self._files)) + 1
@@ -109,6 +109,6 @@ def loop_video(entry: IngestConfig, folder: Path, number: int, frames: int, max_
     return entry.path if looped.total_is_exact else str(path)
 
 
-def first(sample: Sample, count: int) -> Iterator[SourceFrame]:
+def take_first(sample: Sample, count: int) -> Iterator[SourceFrame]:
     """The first frames of the sample."""
-    return islice(sample.one_pass(), count)
+    return islice(sample.go_through(), count)

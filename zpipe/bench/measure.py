@@ -15,7 +15,7 @@ from zpipe.bench.bare import Bare
 from zpipe.bench.counts import Counts
 from zpipe.bench.frames import MOST_FILES, Sample
 from zpipe.bench.pipeline import LEAST_FRAMES, MOST_TIMES, Figures
-from zpipe.bench.scratch import scratch
+from zpipe.bench.scratch import make_scratch
 from zpipe.client.run import Started
 from zpipe.config.keys import Config
 from zpipe.config.loading import load
@@ -64,16 +64,16 @@ def bench(path: str, settings: Sequence[str], seconds: float, tell: Callable[[st
     config = load(path, list(settings))
     load_before, cores = round(os.getloadavg()[0], 2), machine.cores()
     tell(f"bare cost of a frame, one thread, {seconds:g} s")
-    single = bare_of(path, settings, seconds, 1)
+    single = measure_bare(path, settings, seconds, 1)
     tell(f"bare cost of a frame, {min(cores, MOST_AT_ONCE)} processes at once, {seconds:g} s")
-    at_once = bare_of(path, settings, seconds, min(cores, MOST_AT_ONCE))
+    at_once = measure_bare(path, settings, seconds, min(cores, MOST_AT_ONCE))
     bound = cores / single.total_ms * 1e3
     runs = []
-    with scratch() as folder:
+    with make_scratch() as folder:
         sample = Sample(config)
         sample.limit(min(MOST_FILES, single.sample))
-        sources = sample.sources(Path(folder), max(LEAST_SOURCE, int(bound * (seconds * MOST_TIMES + SPARE_S))))
-        for tried in [*counts.candidates(stage_costs(config, single), cores), None]:
+        sources = sample.write_sources(Path(folder), max(LEAST_SOURCE, int(bound * (seconds * MOST_TIMES + SPARE_S))))
+        for tried in [*counts.propose_counts(stage_costs(config, single), cores), None]:
             tell(f"pipeline at {label_of(tried)}, {seconds:g} s")
             chosen = [*settings, *count_settings(config, tried)]
             figures = pipeline.measure(path, chosen, sources, tried is None, seconds)
@@ -95,14 +95,14 @@ def bench(path: str, settings: Sequence[str], seconds: float, tell: Callable[[st
         bound=bound,
         bound_all=cores / at_once.total_ms * 1e3,
         runs=runs,
-        recommended=recommended(runs),
+        recommended=recommend(runs),
     )
 
 
-def bare_of(path: str, settings: Sequence[str], seconds: float, at_once: int) -> Bare:
+def measure_bare(path: str, settings: Sequence[str], seconds: float, at_once: int) -> Bare:
     """The bare cost, measured by so many processes at once; their mean."""
     pairs = [part for setting in settings for part in ("--set", setting)]
-    with scratch() as folder, contextlib.ExitStack() as stack:
+    with make_scratch() as folder, contextlib.ExitStack() as stack:
         files = [Path(folder) / f"bare-{number}.json" for number in range(at_once)]
         processes = [
             stack.enter_context(
@@ -140,8 +140,8 @@ def label_of(tried: Counts | None) -> str:
     return "auto" if tried is None else "x".join(map(str, tried))
 
 
-def recommended(runs: Sequence[Figures]) -> dict[str, int] | None:
+def recommend(runs: Sequence[Figures]) -> dict[str, int] | None:
     """The counts to take; None: `auto`."""
     reached = {None if run.auto else tuple(run.counts.values()): run.frames_per_s for run in runs}
-    chosen = counts.best(reached)
+    chosen = counts.choose_best(reached)
     return None if chosen is None else next(r.counts for r in runs if not r.auto and tuple(r.counts.values()) == chosen)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from zpipe.bench.scratch import scratch
+from zpipe.bench.scratch import make_scratch
 from zpipe.client.run import Started
 from zpipe.engines.machine import cpu_seconds_of_family
 from zpipe.errors import NotRunning, RunFailed
@@ -66,7 +66,7 @@ class Moment(msgspec.Struct, frozen=True):
     published: int
 
 
-class Line(msgspec.Struct):
+class LineHead(msgspec.Struct):
     """What is read of a line of the results file."""
 
     type: str
@@ -83,7 +83,7 @@ class Tail:
         self.ended = False
         self._path = path
         self._at = 0
-        self._decoder = msgspec.json.Decoder(Line)
+        self._decoder = msgspec.json.Decoder(LineHead)
 
     def read(self) -> None:
         """Take the lines that have come."""
@@ -105,7 +105,7 @@ def measure(
 ) -> Figures | None:
     """Run the config with `settings` (as of --set) over `sources`; `auto`: its counts settle while it runs. None if
     not one frame came in the time."""
-    with scratch() as folder:
+    with make_scratch() as folder:
         results, name = Path(folder) / "results.jsonl", f"bench-{os.getpid()}"
         ours = [
             f"name={name}",
@@ -117,7 +117,7 @@ def measure(
         ]
         pairs = [part for setting in (*settings, *ours) for part in ("--set", setting)]
         with Started(["up", config, "--quiet", "--overwrite", *pairs], with_us=True) as run:
-            return Watch(run, name, results).figures(auto, seconds)
+            return Watch(run, name, results).measure_figures(auto, seconds)
 
 
 class Watch:
@@ -128,7 +128,7 @@ class Watch:
         self._name = name
         self._results = Tail(results)
 
-    def figures(self, auto: bool, seconds: float) -> Figures | None:
+    def measure_figures(self, auto: bool, seconds: float) -> Figures | None:
         """Wait until it is steady, then watch it for so long, or until its sources end.
 
         Sources that end before it is steady are measured from when its workers were there.
@@ -146,13 +146,13 @@ class Watch:
             moments = moments[:-TAIL]
         if status is None or not moments or moments[-1].published == moments[0].published:
             return None
-        return self._told(moments[0], moments[-1], status, auto)
+        return self._make_figures(moments[0], moments[-1], status, auto)
 
     @property
     def _flows(self) -> bool:
         return self._run.lives and not self._results.ended
 
-    def _told(self, begin: Moment, end: Moment, status: Snapshot, auto: bool) -> Figures:
+    def _make_figures(self, begin: Moment, end: Moment, status: Snapshot, auto: bool) -> Figures:
         totals = sorted(self._results.total_ms[begin.published : end.published])
         frames, took_s = len(totals), end.at_s - begin.at_s
         return Figures(

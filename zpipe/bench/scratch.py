@@ -11,7 +11,7 @@ SCRATCH = "zpipe-bench-"
 """What our folders are called, then the process that they are of."""
 
 
-def scratch() -> tempfile.TemporaryDirectory[str]:
+def make_scratch() -> tempfile.TemporaryDirectory[str]:
     """A folder of our own for as long as it is needed; clears those of benches that were killed."""
     for left in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
         owner = left.name.removeprefix(SCRATCH).partition("-")[0]

@@ -22,7 +22,7 @@ def show(report: Report, console: Console) -> None:
             f"{report.bound_all:.1f} frames/s"
         )
     console.print(runs_of(report))
-    console.print(advice(report), style="bold")
+    console.print(advise(report), style="bold")
 
 
 def costs_of(report: Report) -> Table:
@@ -49,7 +49,7 @@ def runs_of(report: Report) -> Table:
     for run in report.runs:
         added_ms, latency = report.overhead_ms(run), run.latency_ms
         table.add_row(
-            workers_of(run),
+            counts_of(run),
             f"{run.frames_per_s:.1f}",
             f"{run.frames_per_s / report.bound:.0%}",
             f"{run.cpu_ms:.2f}",
@@ -65,13 +65,13 @@ def runs_of(report: Report) -> Table:
     return table
 
 
-def workers_of(run: Figures) -> str:
+def counts_of(run: Figures) -> str:
     """`2x1`; `auto 2x2`."""
     counts = "x".join(map(str, run.counts.values()))
     return f"auto {counts}" if run.auto else counts
 
 
-def advice(report: Report) -> str:
+def advise(report: Report) -> str:
     """The counts to take, in words."""
     if not report.runs:
         return "nothing to recommend: not one frame came in the time of any run (--seconds gives it more)"

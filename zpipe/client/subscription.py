@@ -100,7 +100,7 @@ class Subscription:
             if self._hear():
                 heard = time.monotonic()
                 if self.catch_up.is_done:  # the sink need not wait until all of it is read here
-                    self._tell(history.Request(self._id, done=True))
+                    self._tell(history.LinesRequest(self._id, done=True))
                 continue
             self._notice_silence()
             if not self._is_there():
@@ -114,7 +114,7 @@ class Subscription:
         """Leave; closing twice is harmless."""
         if not self._context.closed:
             if not self.catch_up.is_done:  # a farewell: the sink need not wait for us to come back
-                self._tell(history.Request(self._id, done=True))
+                self._tell(history.LinesRequest(self._id, done=True))
             self._live.close()
             self._history.close()
             self._context.term()
@@ -168,7 +168,7 @@ class Subscription:
         """One question to the history; None if it does not answer (the sink is being restarted, or not there yet)."""
         while self._history.poll(0):  # replies to questions that were given up
             self._history.recv()
-        self._tell(history.Request(self._id, *wanted))
+        self._tell(history.LinesRequest(self._id, *wanted))
         if not self._history.poll(self._patience_ms):
             self._patience_ms = min(2 * self._patience_ms, LAST_REPLY_MS)
             return None
@@ -186,7 +186,7 @@ class Subscription:
             self._is_silent = True
             self._on_silence(self.catch_up.open is not None)
 
-    def _tell(self, request: history.Request) -> None:
+    def _tell(self, request: history.LinesRequest) -> None:
         """Send a request; if too many wait already, the sink has been away for long, and those will do."""
         with contextlib.suppress(zmq.Again):
             self._history.send(history.write_request(request), zmq.NOBLOCK)

@@ -19,11 +19,11 @@ import msgspec
 from msgspec import inspect
 
 from zpipe.config import file as tree
-from zpipe.config.problems import KeyPath, Origin, Problems, did_you_mean, nearest, shown
+from zpipe.config.problems import KeyPath, Origin, Problems, did_you_mean, find_nearest, show_text
 
 Extra = Mapping[str, Any]
 Member = tuple[inspect.Type, Extra]
-Reader = Callable[[str, Origin], str]
+ReadText = Callable[[str, Origin], str]
 
 BAD = object()
 """Stands for a value that has been complained about, so that the entries of a list keep their numbers."""
@@ -43,7 +43,7 @@ class MisfitError(ComplaintError):
 
 
 def check(
-    node: tree.Mapping, struct: type[msgspec.Struct], readers: Mapping[str, Reader], problems: Problems
+    node: tree.Mapping, struct: type[msgspec.Struct], readers: Mapping[str, ReadText], problems: Problems
 ) -> dict[str, Any]:
     """The values of the tree that fit the struct, as `msgspec.convert` takes them; the misfits noted."""
     kind = inspect.type_info(struct)
@@ -57,7 +57,7 @@ class _Checker:
     """Reads a whole tree; problems are noted, never raised."""
 
     def __init__(
-        self, problems: Problems, readers: Mapping[str, Reader], homes: dict[str, list[str]], folder: str
+        self, problems: Problems, readers: Mapping[str, ReadText], homes: dict[str, list[str]], folder: str
     ) -> None:
         self.problems = problems
         self.readers = readers
@@ -68,13 +68,13 @@ class _Checker:
 
     def read(self, node: tree.Node, kind: inspect.Type, path: KeyPath) -> Any:
         """The value of `node` as `kind` demands, or BAD after noting why not."""
-        members = _members(kind)
+        members = _list_members(kind)
         empty = isinstance(node, tree.Scalar) and node.is_null
         if empty and any(isinstance(member, inspect.NoneType) for member, _ in members):
             return None
         for member, extra in members:
             if isinstance(member, (inspect.AnyType, inspect.CustomType)):
-                return _free_value(node)
+                return _read_free_value(node)
             if isinstance(member, inspect.ListType) and isinstance(node, tree.Sequence):
                 return self.sequence(node, member, extra, path)
             # A section whose keys are all commented out is there, and empty.
@@ -101,7 +101,7 @@ class _Checker:
             elif field.required:
                 value = BAD
                 if name not in meant:  # else one mistake would be told twice
-                    self.problems.add(node.origin, here, f"is missing, expected {expected(field.type)}")
+                    self.problems.add(node.origin, here, f"is missing, expected {tell_expected(field.type)}")
             else:
                 value = self.default(field, node.origin, here)
             if value is not BAD:
@@ -110,7 +110,7 @@ class _Checker:
 
     def default(self, field: inspect.Field, origin: Origin, path: KeyPath) -> Any:
         """The default; a path, or a section with one in it, is resolved like a given one."""
-        kind, extra = _bare(field.type)
+        kind, extra = _strip_meta(field.type)
         if isinstance(kind, inspect.StructType):
             return self.section(tree.Mapping({}, {}, origin), kind, path)
         if "read" in extra and isinstance(field.default, str):
@@ -126,7 +126,7 @@ class _Checker:
         elif ":" in key and key.partition(":")[0] in valid:  # {path:images/} is one key to YAML
             near = key.partition(":")[0]
             text = "no such key; is the space after the colon missing?"
-        elif near := nearest(key, valid):
+        elif near := find_nearest(key, valid):
             text = "no such key" + did_you_mean(near)
         else:
             text = f"no such key, expected one of {', '.join(valid)}"
@@ -144,7 +144,7 @@ class _Checker:
         lengths = extra.get("lengths", (number,))
         if number < (kind.min_length or 0) or number > (kind.max_length or number) or number not in lengths:
             found = f"a list of {number}" if number else "an empty list"
-            self.problems.add(node.origin, path, f"{found} is not {_phrase(kind, extra)}")
+            self.problems.add(node.origin, path, f"{found} is not {_choose_phrase(kind, extra)}")
             return BAD
         return [self.read(item, kind.item_type, (*path, str(i))) for i, item in enumerate(node.items)]
 
@@ -159,7 +159,7 @@ class _Checker:
                     continue
                 except ComplaintError as error:
                     outside = outside or error
-        raise outside or ComplaintError(_misfit(node, members))
+        raise outside or ComplaintError(_tell_misfit(node, members))
 
     def one(self, node: tree.Scalar, kind: inspect.Type, extra: Extra) -> Any:
         """The value as this one kind."""
@@ -170,13 +170,13 @@ class _Checker:
         if isinstance(kind, inspect.BoolType) and node.plain and node.text.lower() in _BOOLS:
             return _BOOLS[node.text.lower()]
         if isinstance(kind, (inspect.IntType, inspect.FloatType)) and node.plain:
-            return _number(node.text, kind)
+            return _read_number(node.text, kind)
         raise MisfitError
 
     def text(self, node: tree.Scalar, kind: inspect.StrType, extra: Extra) -> str:
         """The text as written, through its reader if the type names one."""
         if kind.pattern is not None and not re.search(kind.pattern, node.text):
-            raise ComplaintError(f"'{shown(node.text)}' is not {_phrase(kind, extra)}")
+            raise ComplaintError(f"'{show_text(node.text)}' is not {_choose_phrase(kind, extra)}")
         reader = self.readers[extra["read"]] if "read" in extra else None
         return reader(node.text, node.origin) if reader else node.text
 
@@ -184,29 +184,29 @@ class _Checker:
 # --- the types in words -------------------------------------------------------------------------------------
 
 
-def expected(kind: inspect.Type) -> str:
+def tell_expected(kind: inspect.Type) -> str:
     """What a key takes: `a whole number from 1 to 256 or auto`."""
-    return " or ".join(_phrases(_members(kind)))
+    return " or ".join(_list_phrases(_list_members(kind)))
 
 
-def _bare(kind: inspect.Type) -> Member:
+def _strip_meta(kind: inspect.Type) -> Member:
     """The type without the `Meta` around it, and the extra of that."""
     if isinstance(kind, inspect.Metadata):
         return kind.type, kind.extra or {}
     return kind, {}
 
 
-def _members(kind: inspect.Type) -> list[Member]:
+def _list_members(kind: inspect.Type) -> list[Member]:
     """The types that a value may have: those of a union, else the one."""
-    kind, extra = _bare(kind)
+    kind, extra = _strip_meta(kind)
     if isinstance(kind, inspect.UnionType):
-        return [_bare(member) for member in kind.types]
+        return [_strip_meta(member) for member in kind.types]
     return [(kind, extra)]
 
 
 def _collect_homes(kind: inspect.Type, path: KeyPath, homes: dict[str, list[str]]) -> None:
     """For each key the sections that have it, to tell who put a key into the wrong one."""
-    for member, _ in _members(kind):
+    for member, _ in _list_members(kind):
         if isinstance(member, inspect.ListType):
             _collect_homes(member.item_type, path, homes)
         elif isinstance(member, inspect.StructType):
@@ -218,7 +218,7 @@ def _collect_homes(kind: inspect.Type, path: KeyPath, homes: dict[str, list[str]
                 _collect_homes(field.type, (*path, field.name), homes)
 
 
-def _phrases(members: list[Member]) -> list[str]:
+def _list_phrases(members: list[Member]) -> list[str]:
     phrases: list[str] = []
     for kind, extra in members:
         if isinstance(kind, inspect.LiteralType):
@@ -226,17 +226,17 @@ def _phrases(members: list[Member]) -> list[str]:
         elif isinstance(kind, inspect.BoolType):
             phrases += ["true", "false"]
         elif not isinstance(kind, inspect.NoneType):
-            phrases.append(_phrase(kind, extra))
+            phrases.append(_choose_phrase(kind, extra))
     return phrases
 
 
-def _phrase(kind: inspect.Type, extra: Extra) -> str:
+def _choose_phrase(kind: inspect.Type, extra: Extra) -> str:
     if "words" in extra:
         return str(extra["words"])
     if isinstance(kind, inspect.IntType):
-        return "a whole number" + _range(kind)
+        return "a whole number" + _tell_range(kind)
     if isinstance(kind, inspect.FloatType):
-        return "a number" + _range(kind)
+        return "a number" + _tell_range(kind)
     if isinstance(kind, inspect.StrType):
         return "text"
     if isinstance(kind, inspect.ListType):
@@ -247,7 +247,7 @@ def _phrase(kind: inspect.Type, extra: Extra) -> str:
     return "a mapping (key: value)"
 
 
-def _range(kind: inspect.IntType | inspect.FloatType) -> str:
+def _tell_range(kind: inspect.IntType | inspect.FloatType) -> str:
     if kind.ge is not None and kind.le is not None:
         return f" from {kind.ge:g} to {kind.le:g}"
     limits = (("of at least", kind.ge), ("above", kind.gt), ("of at most", kind.le), ("below", kind.lt))
@@ -255,53 +255,53 @@ def _range(kind: inspect.IntType | inspect.FloatType) -> str:
     return f" {words}" if words else ""
 
 
-def _found(node: tree.Node) -> str:
+def _name_found(node: tree.Node) -> str:
     if isinstance(node, tree.Mapping):
         return "a mapping"
     if isinstance(node, tree.Sequence):
         return "a list"
     if node.plain and _NUMBER.fullmatch(node.text):
-        return shown(node.text)
-    return f"'{shown(node.text)}'"
+        return show_text(node.text)
+    return f"'{show_text(node.text)}'"
 
 
-def _misfit(node: tree.Node, members: list[Member]) -> str:
-    phrases = _phrases(members)
+def _tell_misfit(node: tree.Node, members: list[Member]) -> str:
+    phrases = _list_phrases(members)
     if isinstance(node, tree.Scalar) and node.is_null:
         return f"is empty, expected {' or '.join(phrases)}"
-    found = _found(node)
+    found = _name_found(node)
     if len(phrases) == 1:
         text = f"{found} is not {phrases[0]}"
     elif len(phrases) == 2:
         text = f"{found} is neither {phrases[0]} nor {phrases[1]}"
     else:
         text = f"{found} is none of {', '.join(phrases)}"
-    return text + _hint(node, members)
+    return text + _give_hint(node, members)
 
 
-def _hint(node: tree.Node, members: list[Member]) -> str:
+def _give_hint(node: tree.Node, members: list[Member]) -> str:
     """What to do about a value of the wrong kind, where that can be told."""
     if not isinstance(node, tree.Scalar):
         return ""
     kinds = [kind for kind, _ in members]
     words = [str(value) for kind in kinds if isinstance(kind, inspect.LiteralType) for value in kind.values]
-    if near := nearest(node.text, words):
+    if near := find_nearest(node.text, words):
         return did_you_mean(near)
     if not node.plain and any(isinstance(kind, _UNQUOTED) for kind in kinds):
         return "; quotes make it text"
     if any(isinstance(kind, inspect.ListType) and isinstance(kind.item_type, inspect.StrType) for kind in kinds):
-        return f"; write [{shown(node.text)}]"
+        return f"; write [{show_text(node.text)}]"
     return _form_of_sections(node.text, kinds)
 
 
 def _form_of_sections(text: str, kinds: list[inspect.Type]) -> str:
     """How a lone text is written where a section, or a list of them, has one key that it is likely meant for."""
     for kind in kinds:
-        section = _bare(kind.item_type)[0] if isinstance(kind, inspect.ListType) else kind
+        section = _strip_meta(kind.item_type)[0] if isinstance(kind, inspect.ListType) else kind
         if isinstance(section, inspect.StructType):
             keys = [field.name for field in section.fields if field.required]
             if text and len(keys) == 1:
-                form = f"{{{keys[0]}: {shown(text)}}}"
+                form = f"{{{keys[0]}: {show_text(text)}}}"
                 return f"; write {form if section is kind else f'[{form}]'}"
     return ""
 
@@ -309,14 +309,14 @@ def _form_of_sections(text: str, kinds: list[inspect.Type]) -> str:
 # --- numbers and free values --------------------------------------------------------------------------------
 
 
-def _number(text: str, kind: inspect.IntType | inspect.FloatType) -> int | float:
+def _read_number(text: str, kind: inspect.IntType | inspect.FloatType) -> int | float:
     """Decimal, whatever YAML would make of it: 010 is ten; 1:30, 0x1F, .inf and .nan are no numbers here."""
     if not _NUMBER.fullmatch(text):
         raise MisfitError
     digits = text.replace("_", "")
     number = float(digits)
     if not abs(number) < (2**63 if isinstance(kind, inspect.IntType) else math.inf):
-        raise ComplaintError(f"{shown(text)} is more than a number can hold")
+        raise ComplaintError(f"{show_text(text)} is more than a number can hold")
     if isinstance(kind, inspect.IntType) and not number.is_integer():
         raise MisfitError
     _check_range(text, number, kind)
@@ -337,29 +337,29 @@ def _check_range(text: str, value: float, kind: inspect.IntType | inspect.FloatT
     elif kind.gt is not None and value <= kind.gt:
         beyond = f"not above {kind.gt:g}"
     if beyond:
-        raise ComplaintError(f"{shown(text)} is {beyond}, expected {_phrase(kind, {})}")
+        raise ComplaintError(f"{show_text(text)} is {beyond}, expected {_choose_phrase(kind, {})}")
 
 
-def _free_value(node: tree.Node) -> Any:
+def _read_free_value(node: tree.Node) -> Any:
     """Free values (`options`) as JSON reads them: numbers, true, false, null; all else is text."""
     if isinstance(node, tree.Mapping):
-        return {key: _free_value(child) for key, child in node.entries.items()}
+        return {key: _read_free_value(child) for key, child in node.entries.items()}
     if isinstance(node, tree.Sequence):
-        return [_free_value(item) for item in node.items]
+        return [_read_free_value(item) for item in node.items]
     if not node.plain:
         return node.text
     if node.is_null:
         return None
     if node.text in ("true", "false"):
         return node.text == "true"
-    return _free_number(node.text)
+    return _read_free_number(node.text)
 
 
-def _free_number(text: str) -> str | int | float:
+def _read_free_number(text: str) -> str | int | float:
     """The number that the text is; text with leading zeros or underscores is more likely an article code."""
     if "_" in text or re.match("[-+]?0[0-9]", text):
         return text
     try:
-        return _number(text, inspect.IntType() if _INTEGER.fullmatch(text) else inspect.FloatType())
+        return _read_number(text, inspect.IntType() if _INTEGER.fullmatch(text) else inspect.FloatType())
     except ComplaintError:
         return text

@@ -13,7 +13,16 @@ from pathlib import Path
 
 import yaml
 
-from zpipe.config.problems import KeyPath, Origin, Problems, did_you_mean, nearest_file, printable, shown, shown_path
+from zpipe.config.problems import (
+    KeyPath,
+    Origin,
+    Problems,
+    did_you_mean,
+    find_nearest_file,
+    make_printable,
+    show_path,
+    show_text,
+)
 from zpipe.errors import ConfigError
 
 MOST_BYTES = 1 << 20
@@ -66,7 +75,7 @@ Node = Scalar | Sequence | Mapping
 def read_tree(path: str | Path, problems: Problems) -> Mapping:
     """The file's tree; ConfigError for what leaves nothing to go on with: no file, no YAML, no mapping."""
     data = _read_bytes(str(path))
-    start = Origin(printable(str(path)), 1, _folder_of(path))
+    start = Origin(make_printable(str(path)), 1, _folder_of(path))
     try:
         root = _compose(_decode(data))
         if root is None:
@@ -122,12 +131,12 @@ class _YamlError(Exception):
 
 
 def _read_bytes(path: str) -> bytes:
-    name = printable(path)
+    name = make_printable(path)
     try:
         with open(path, "rb") as file:
             data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"{name}: no such file{did_you_mean(_near_file(path))}") from None
+        raise ConfigError(f"{name}: no such file{did_you_mean(_find_near_file(path))}") from None
     except IsADirectoryError:
         raise ConfigError(f"{name}: is a directory, expected a YAML file") from None
     except OSError as error:
@@ -146,9 +155,9 @@ def _folder_of(path: str | Path) -> str:
         raise ConfigError("the current directory no longer exists") from None
 
 
-def _near_file(path: str) -> str | None:
+def _find_near_file(path: str) -> str | None:
     folder, name = os.path.split(path)
-    near = nearest_file(folder or ".", name)
+    near = find_nearest_file(folder or ".", name)
     return os.path.join(folder, near) if near else None
 
 
@@ -171,7 +180,7 @@ def _compose(text: str) -> yaml.Node | None:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise _YamlError(line, _explained(error, text)) from None
+        raise _YamlError(line, _explain(error, text)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise _YamlError(line, f"the character {chr(error.character)!a} is not text") from None
@@ -198,7 +207,7 @@ _EXPLANATIONS: tuple[tuple[str, str], ...] = (
 """PyYAML's words, and a user's."""
 
 
-def _explained(error: yaml.MarkedYAMLError, text: str) -> str:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
     """What is wrong in a user's words, and where the thing that went wrong began."""
     problem = error.problem or "cannot be read as YAML"
     here = error.problem_mark.line if error.problem_mark else 0
@@ -234,7 +243,7 @@ class _Converter:
         if len(path) > MOST_DEPTH:
             raise _YamlError(origin.line, f"is nested more than {MOST_DEPTH} deep")
         if node.tag not in _KNOWN_TAGS:
-            text = f"the tag {shown(node.tag)} has no meaning here, expected a plain value"
+            text = f"the tag {show_text(node.tag)} has no meaning here, expected a plain value"
             self.problems.add(origin, path, text)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
@@ -249,7 +258,7 @@ class _Converter:
     def scalar(self, node: yaml.ScalarNode) -> Scalar:
         text = str(node.value)
         if not is_text(text):
-            raise _YamlError(self.origin(node).line, f"'{shown(text)}' holds a character that is not text")
+            raise _YamlError(self.origin(node).line, f"'{show_text(text)}' holds a character that is not text")
         return Scalar(text, not node.style, self.origin(node))
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> Mapping:
@@ -322,7 +331,7 @@ def set_value(tree: Mapping, override: str, problems: Problems) -> None:
 
 def _override_value(text: str, origin: Origin, path: KeyPath, problems: Problems) -> Node:
     if not all(map(is_text, (text, *path))):
-        raise _CannotSetError(f"'{shown(text)}' holds a character that is not text")
+        raise _CannotSetError(f"'{show_text(text)}' holds a character that is not text")
     if len(path) > MOST_DEPTH:
         raise _CannotSetError(f"is nested more than {MOST_DEPTH} deep")
     root = _compose(text) if text[:1] in ("[", "{", "'", '"') else None
@@ -335,19 +344,19 @@ def _put(node: Node, path: KeyPath, depth: int, value: Node) -> None:
     if isinstance(node, Sequence) and not is_index(part) and node.items:
         for entry in node.items:
             if not isinstance(entry, Mapping):
-                raise _CannotSetError(f"{shown_path(path[:depth])} is a list of single values")
+                raise _CannotSetError(f"{show_path(path[:depth])} is a list of single values")
             _put(entry, path, depth, deepcopy(value))  # each its own: another --set may change one of them
     elif depth == len(path) - 1:
         _store(node, path, value)
     else:
-        _put(_made_child(node, path[: depth + 1], path[depth + 1], value.origin), path, depth + 1, value)
+        _put(_make_child(node, path[: depth + 1], path[depth + 1], value.origin), path, depth + 1, value)
 
 
-def _made_child(node: Node, path: KeyPath, next_part: str, origin: Origin) -> Node:
-    """What is at the path; made if there is nothing: a list if a number comes next, where lists are."""
+def _make_child(node: Node, path: KeyPath, next_part: str, origin: Origin) -> Node:
+    """What is at the path; made if there is nothing: a list if it is a section and a number comes next."""
     child = _child(node, path[-1])
     if child is None or (isinstance(child, Scalar) and child.is_null):
-        is_list = is_index(next_part) and path in (("ingest",), ("classify",))
+        is_list = is_index(next_part) and len(path) == 1
         child = Sequence([], origin) if is_list else Mapping({}, {}, origin)
         _store(node, path, child)
     return child
@@ -355,7 +364,7 @@ def _made_child(node: Node, path: KeyPath, next_part: str, origin: Origin) -> No
 
 def _store(node: Node, path: KeyPath, value: Node) -> None:
     *way, part = path
-    where = shown_path(tuple(way))
+    where = show_path(tuple(way))
     if isinstance(node, Mapping):
         node.entries[part] = value
         node.keys[part] = value.origin

@@ -1,6 +1,6 @@
 """The config as typed, frozen values: every key with its type, range and default. Reads no file."""
 
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -180,3 +180,10 @@ _ROWS: dict[str, dict[str, Any]] = {
     for field, hint in get_type_hints(Config, include_extras=True).items()
     if "stage" in (getattr(getattr(hint, "__metadata__", [None])[0], "extra", None) or {})
 }
+
+SECTIONS: dict[str, type[StageConfig]] = {
+    field: next(kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and issubclass(kind, StageConfig))
+    for field, hint in get_type_hints(Config).items()
+    if field in _ROWS
+}
+"""The rows of the chain, each with the class of its entries."""

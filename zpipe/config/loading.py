@@ -18,7 +18,7 @@ def load(path: str | Path, overrides: list[str] | None = None, *, check_files: b
     # Here, since a worker, which only parses what was loaded, need not read the code that reads YAML.
     from zpipe.config.check import check
     from zpipe.config.file import origin_of, read_tree, set_value
-    from zpipe.config.paths import readers
+    from zpipe.config.paths import make_readers
     from zpipe.config.problems import KeyPath, Problems
     from zpipe.config.rules import RULES
 
@@ -26,7 +26,7 @@ def load(path: str | Path, overrides: list[str] | None = None, *, check_files: b
     tree = read_tree(path, problems)
     for override in overrides or []:
         set_value(tree, override, problems)
-    values = check(tree, Config, readers(check_files), problems)
+    values = check(tree, Config, make_readers(check_files), problems)
 
     def report(where: KeyPath, text: str) -> None:
         problems.add(origin_of(tree, where), where, text)

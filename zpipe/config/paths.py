@@ -8,10 +8,10 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from zpipe.config.check import ComplaintError, Reader
+from zpipe.config.check import ComplaintError, ReadText
 from zpipe.config.file import is_text
 from zpipe.config.kinds import is_python
-from zpipe.config.problems import Origin, did_you_mean, nearest_file, printable, shown
+from zpipe.config.problems import Origin, did_you_mean, find_nearest_file, make_printable, show_text
 
 MOST_SOCKET_PATH_BYTES = 107
 """sun_path of a Unix socket on Linux: 108 bytes with its end."""
@@ -22,34 +22,34 @@ HISTORY_SUFFIX = ".history"
 LAST_PORT = 65535
 
 
-def readers(check_files: bool) -> Mapping[str, Reader]:
+def make_readers(check_files: bool) -> Mapping[str, ReadText]:
     """The readers that `Meta(extra={"read": ...})` of the structs name."""
 
     def source(text: str, origin: Origin) -> str:
-        path = resolved(text, origin)
-        return existing(path, text, "file or directory") if check_files else path
+        path = resolve(text, origin)
+        return require_existing(path, text, "file or directory") if check_files else path
 
     def file(text: str, origin: Origin) -> str:
-        path = resolved(text, origin)
-        return existing(path, text, "file") if check_files else path
+        path = resolve(text, origin)
+        return require_existing(path, text, "file") if check_files else path
 
     def model(text: str, origin: Origin) -> str:
         return text if is_python(text) else file(text, origin)
 
     def output(text: str, origin: Origin) -> str:
-        path = resolved(text, origin)
-        return writable(path) if check_files else path
+        path = resolve(text, origin)
+        return require_writable(path) if check_files else path
 
     return {"source": source, "file": file, "model": model, "output": output, "endpoint": endpoint}
 
 
-def resolved(text: str, origin: Origin) -> str:
+def resolve(text: str, origin: Origin) -> str:
     """The absolute path: `~` expanded; relative ones start at the config's folder, in --set at the current."""
     if not text.strip():
         raise ComplaintError("is empty, expected a path")
     path = os.path.join(origin.folder, os.path.expanduser(text))
     if not is_text(path):  # the folder's name, in bytes that are not UTF-8
-        raise ComplaintError(f"the path {printable(path)} is not UTF-8, expected a folder whose name is")
+        raise ComplaintError(f"the path {make_printable(path)} is not UTF-8, expected a folder whose name is")
     tidy = os.path.normpath(path)
     # `link/../x` is not `x` when link points elsewhere; only then the dots stay.
     return tidy if os.path.realpath(tidy) == os.path.realpath(path) else path
@@ -63,50 +63,52 @@ def endpoint(text: str, origin: Origin) -> str:
         in_range = re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= LAST_PORT
         if not host or not (in_range or port == "*"):
             wanted = f"tcp://HOST:PORT, the port 1 to {LAST_PORT}, or * for a free one"
-            raise ComplaintError(f"'{shown(text)}' has no host or no port, expected {wanted}")
+            raise ComplaintError(f"'{show_text(text)}' has no host or no port, expected {wanted}")
         return text
     if rest.startswith(("@", "*")):  # ZeroMQ's abstract and wildcard names are not files
         return text
-    path = resolved(rest, origin)
+    path = resolve(rest, origin)
     length = len(os.fsencode(path + HISTORY_SUFFIX))
     if length > MOST_SOCKET_PATH_BYTES:
         limit = MOST_SOCKET_PATH_BYTES - len(HISTORY_SUFFIX)
-        raise ComplaintError(f"the path {printable(path)} is too long for a socket, expected at most {limit} bytes")
+        raise ComplaintError(
+            f"the path {make_printable(path)} is too long for a socket, expected at most {limit} bytes"
+        )
     return f"ipc://{path}"
 
 
-def existing(path: str, text: str, wanted: str) -> str:
+def require_existing(path: str, text: str, wanted: str) -> str:
     """The path if it is there, readable, and a file where that is wanted; else ComplaintError, near names."""
     if not os.path.exists(path):
-        raise ComplaintError(f"no such {wanted}: {printable(path)}" + _near(path, text))
+        raise ComplaintError(f"no such {wanted}: {make_printable(path)}" + _find_near(path, text))
     if wanted == "file" and os.path.isdir(path):
-        raise ComplaintError(f"{printable(path)} is a directory, expected a file")
+        raise ComplaintError(f"{make_printable(path)} is a directory, expected a file")
     if not os.access(path, os.R_OK):
-        raise ComplaintError(f"{printable(path)} cannot be read: permission denied")
+        raise ComplaintError(f"{make_printable(path)} cannot be read: permission denied")
     return path
 
 
-def writable(path: str) -> str:
+def require_writable(path: str) -> str:
     """The path if a file can be written there (its folders are made when missing); else ComplaintError."""
     if os.path.isdir(path):
-        raise ComplaintError(f"{printable(path)} is a directory, expected a file to write")
+        raise ComplaintError(f"{make_printable(path)} is a directory, expected a file to write")
     there = path
     while not os.path.lexists(there) and there != "/":
         there = os.path.dirname(there)
     if there != path and not os.path.isdir(there):
-        raise ComplaintError(f"{printable(there)} is not a directory, so {printable(path)} cannot be written")
+        raise ComplaintError(f"{make_printable(there)} is not a directory, so {make_printable(path)} cannot be written")
     if not os.access(there, os.W_OK):
-        raise ComplaintError(f"{printable(there)} cannot be written: permission denied")
+        raise ComplaintError(f"{make_printable(there)} cannot be written: permission denied")
     return path
 
 
-def _near(path: str, text: str) -> str:
+def _find_near(path: str, text: str) -> str:
     """What the missing path was probably meant to be."""
     folder, name = os.path.split(path)
     while not os.path.isdir(folder) and folder != "/":
         folder, name = os.path.split(folder)
-    hint = f" (no {printable(name)} in {printable(folder)})" if folder != os.path.dirname(path) else ""
-    near = nearest_file(folder, name)
+    hint = f" (no {make_printable(name)} in {make_printable(folder)})" if folder != os.path.dirname(path) else ""
+    near = find_nearest_file(folder, name)
     if near is None and os.path.exists(text):
         return hint + "; it is there from the current directory, but paths start at the config's folder"
     return hint + did_you_mean(near)

@@ -37,7 +37,7 @@ class Origin:
 
     def line_start(self, path: KeyPath) -> str:
         """`file:line: key.path: `, or `--set key.path: `."""
-        where = shown_path(path)
+        where = show_path(path)
         if self.file is None:
             return f"--set {where}: "
         return f"{self.file}:{self.line}: {where}: " if where else f"{self.file}:{self.line}: "
@@ -68,24 +68,24 @@ class Problems:
             raise ConfigError("\n".join(self.lines()))
 
 
-def shown(text: str) -> str:
+def show_text(text: str) -> str:
     """The text so that it fits into one line of a terminal: cut when long, escaped when not printable."""
     if len(text) > MOST_SHOWN:
         text = text[: MOST_SHOWN - 3] + "..."
-    return printable(text)
+    return make_printable(text)
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """The text, escaped if it would break a line or a terminal; uncut, for the end of a path matters most."""
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
-def shown_path(path: KeyPath) -> str:
+def show_path(path: KeyPath) -> str:
     """The key path as --set takes it."""
-    return ".".join(shown(part) for part in path)
+    return ".".join(show_text(part) for part in path)
 
 
-def nearest(word: str, valid: Iterable[str]) -> str | None:
+def find_nearest(word: str, valid: Iterable[str]) -> str | None:
     """The valid word that `word` was probably meant to be: other case, a beginning of it, a typing error."""
     by_plain_form = {_plain_form(option): option for option in valid}
     plain = _plain_form(word)
@@ -98,7 +98,7 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
     return by_plain_form[close[0]] if close else None
 
 
-def nearest_file(folder: str, name: str) -> str | None:
+def find_nearest_file(folder: str, name: str) -> str | None:
     """The entry of the folder that `name` was probably meant to be; None if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
@@ -106,14 +106,14 @@ def nearest_file(folder: str, name: str) -> str | None:
     except OSError:
         return None
     # Without suffixes, or every .onnx would look a little like every other.
-    stem = nearest(_stem(name), map(_stem, names))
+    stem = find_nearest(_stem(name), map(_stem, names))
     alike = [entry for entry in names if _stem(entry) == stem]
     return next(iter(difflib.get_close_matches(name, alike, n=1, cutoff=0)), None)
 
 
 def did_you_mean(word: str | None) -> str:
     """`; did you mean WORD?`, or nothing without a word."""
-    return f"; did you mean {printable(word)}?" if word else ""
+    return f"; did you mean {make_printable(word)}?" if word else ""
 
 
 def _stem(name: str) -> str:

@@ -11,13 +11,13 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from zpipe.config.keys import ClassifyConfig, DetectConfig
+from zpipe.config.keys import SECTIONS
 from zpipe.config.kinds import is_plugin, is_python
 from zpipe.config.paths import LAST_PORT, stream_name
 from zpipe.config.problems import KeyPath
 
 Values = dict[str, Any]
-Report = Callable[[KeyPath, str], None]
+Complain = Callable[[KeyPath, str], None]
 
 OF_MODEL_FILES = {
     "runtime", "precision", "color", "mean", "scale", "size", "format", "iou", "class_agnostic", "tiles",
@@ -26,73 +26,73 @@ OF_MODEL_FILES = {
 """Keys that say how zpipe reads a model file, runs it, and prepares its pixels. A shared library gets the picture, and
 `device`, and does all this by itself; so does a Python class, which gets no `device` either."""
 
-DEFAULTS = {
-    section: {field.name: field.default for field in fields(kind)}
-    for section, kind in (("detect", DetectConfig), ("classify", ClassifyConfig))
-}
+DEFAULTS = {section: {field.name: field.default for field in fields(kind)} for section, kind in SECTIONS.items()}
 """A key at its default asks for nothing, so it is nobody's mistake."""
 
-FIXED_STAGES = ("ingest", "detect", "sink")
+FIXED_STAGES = ("ingest", *(section for section, defaults in DEFAULTS.items() if "name" not in defaults), "sink")
+"""They are called as their section is."""
 
 
-def name_streams(config: Values, report: Report) -> None:
+def name_streams(config: Values, complain: Complain) -> None:
     """Each entry of ingest gets a stream: its own, or that of its path; no two the same."""
     owners: dict[str, int] = {}
-    for i, entry in _numbered(config.get("ingest")):
+    for i, entry in _number_entries(config.get("ingest")):
         if "stream" not in entry or (entry["stream"] is None and "path" not in entry):
             continue
         given = entry["stream"]
         name = entry["stream"] = given or stream_name(entry["path"])
         if name in owners:
             source = "" if given else ", taken from the path,"
-            report(
+            complain(
                 ("ingest", str(i), "stream"),
                 f"'{name}'{source} is already the stream of ingest.{owners[name]}, expected another for each",
             )
         owners.setdefault(name, i)
 
 
-def keys_of_the_source(config: Values, report: Report) -> None:
+def check_source_keys(config: Values, complain: Complain) -> None:
     """Some keys are for directories, one for videos; elsewhere they would do nothing and say nothing."""
-    for i, entry in _numbered(config.get("ingest")):
+    for i, entry in _number_entries(config.get("ingest")):
         path = entry.get("path", "")
         for key in ("recursive", "glob"):
             if entry.get(key) and os.path.isfile(path):
-                report(("ingest", str(i), key), f"{os.path.basename(path)} is a file, expected it for a directory only")
+                complain(
+                    ("ingest", str(i), key), f"{os.path.basename(path)} is a file, expected it for a directory only"
+                )
         if entry.get("every", 1) != 1 and os.path.isdir(path):
-            report(
+            complain(
                 ("ingest", str(i), "every"), f"{os.path.basename(path)} is a directory, expected it for a video only"
             )
 
 
-def distinct_stages(config: Values, report: Report) -> None:
+def check_stage_names(config: Values, complain: Complain) -> None:
     """Stages are told apart by name: in results, `zpipe scale`, process names."""
     owners: dict[str, KeyPath] = {}
-    for path, stage in _classify(config):
+    for path, stage in _stages(config):
         name = stage.get("name")
         if name is None:
             continue
         if name in FIXED_STAGES:
-            report((*path, "name"), f"'{name}' is another stage of the pipeline, expected a name of its own")
+            complain((*path, "name"), f"'{name}' is another stage of the pipeline, expected a name of its own")
         elif name in owners:
             owner = ".".join(owners[name])
-            report((*path, "name"), f"'{name}' is already the name of {owner}, expected another for each")
+            complain((*path, "name"), f"'{name}' is already the name of {owner}, expected another for each")
         owners.setdefault(name, path)
 
 
-def one_normalization(config: Values, report: Report) -> None:
+def check_normalization(config: Values, complain: Complain) -> None:
     """`normalize` is a preset of mean and scale, so it cannot stand beside them."""
-    for path, stage in _classify(config):
+    for path, stage in _stages(config):
         preset = stage.get("normalize")
         given = [key for key in ("mean", "scale") if stage.get(key) is not None]
         if preset not in (None, "none") and given:
             both = " and ".join(given)
-            report((*path, "normalize"), f"'{preset}' sets mean and scale, expected it without {both}")
+            complain((*path, "normalize"), f"'{preset}' sets mean and scale, expected it without {both}")
 
 
-def keys_of_model_files(config: Values, report: Report) -> None:
+def check_model_keys(config: Values, complain: Complain) -> None:
     """What a model of the user's own does not get would do nothing and say nothing; nor do files get `options`."""
-    for path, stage in _models(config):
+    for path, stage in _stages(config):
         model = stage.get("model", "")
         name = os.path.basename(model)
         if is_python(model):
@@ -101,67 +101,67 @@ def keys_of_model_files(config: Values, report: Report) -> None:
             kind, ignored = "shared library", OF_MODEL_FILES
         else:
             if model and stage.get("options"):
-                report((*path, "options"), f"{name} is a model file, expected them for a .so or a Python class only")
+                complain((*path, "options"), f"{name} is a model file, expected them for a .so or a Python class only")
             continue
         for key in sorted(ignored & stage.keys()):
             if stage[key] != DEFAULTS[path[0]][key]:
                 text = f"{name} is a {kind}, which would not be told of it, expected it for a model file only"
-                report((*path, key), text + "; what a model of your own reads goes into `options`")
+                complain((*path, key), text + "; what a model of your own reads goes into `options`")
 
 
-def included_or_excluded(config: Values, report: Report) -> None:
+def check_classes(config: Values, complain: Complain) -> None:
     """A class cannot be both wanted and not."""
     detect = config.get("detect", {})
     excluded = detect.get("exclude") or []
     for name in detect.get("include") or []:
         if name in excluded and isinstance(name, str):
-            report(("detect", "exclude"), f"'{name}' is in include as well, expected it in one of them")
+            complain(("detect", "exclude"), f"'{name}' is in include as well, expected it in one of them")
 
 
-def history_endpoint(config: Values, report: Report) -> None:
+def check_history(config: Values, complain: Complain) -> None:
     """History is served beside publication, by default on the next port."""
     sink = config.get("sink", {})
     if not {"publish", "history"} <= sink.keys():
         return
     publish, history = sink["publish"], sink["history"]
     if history is None and publish.endswith(f":{LAST_PORT}"):
-        report(
+        complain(
             ("sink", "publish"),
             f"after port {LAST_PORT} is none for history, expected a lower one or `history`",
         )
     if history == publish and not publish.endswith("*"):
-        report(("sink", "history"), "is the same as publish, expected an endpoint of its own")
+        complain(("sink", "history"), "is the same as publish, expected an endpoint of its own")
 
 
-def loopback_only(config: Values, report: Report) -> None:
+def check_loopback(config: Values, complain: Complain) -> None:
     """Results leave the machine only encrypted, and zpipe has no keys yet: so they do not leave it."""
     for key in ("publish", "history"):
         endpoint = config.get("sink", {}).get(key)
         if isinstance(endpoint, str) and endpoint.startswith("tcp://") and not _is_loopback(endpoint):
-            report(
+            complain(
                 ("sink", key),
                 f"'{endpoint}' listens beyond this machine, which is not supported without encryption; "
                 "expected an address like tcp://127.0.0.1:5560 (a tunnel, such as ssh -L, brings it elsewhere)",
             )
 
 
-def slot_for_each_stream(config: Values, report: Report) -> None:
+def check_slots(config: Values, complain: Complain) -> None:
     """A stream without a slot would never be read."""
     slots, streams = config.get("frames", {}).get("in_flight"), len(config.get("ingest") or [])
     if isinstance(slots, int) and slots < streams:
-        report(("frames", "in_flight"), f"{slots} is less than the {streams} streams, expected one each at least")
+        complain(("frames", "in_flight"), f"{slots} is less than the {streams} streams, expected one each at least")
 
 
 RULES = (
     name_streams,
-    keys_of_the_source,
-    distinct_stages,
-    one_normalization,
-    keys_of_model_files,
-    included_or_excluded,
-    history_endpoint,
-    loopback_only,
-    slot_for_each_stream,
+    check_source_keys,
+    check_stage_names,
+    check_normalization,
+    check_model_keys,
+    check_classes,
+    check_history,
+    check_loopback,
+    check_slots,
 )
 
 
@@ -173,22 +173,17 @@ def _is_loopback(endpoint: str) -> bool:
         return host in ("localhost", "lo")
 
 
-def _models(config: Values) -> Iterator[tuple[KeyPath, Values]]:
-    """The stages that have a model, with their key paths."""
-    yield ("detect",), config.get("detect", {})
-    yield from _classify(config)
+def _stages(config: Values) -> Iterator[tuple[KeyPath, Values]]:
+    """The stages of the chain with their key paths."""
+    for section in SECTIONS:
+        entries = config.get(section)
+        if isinstance(entries, dict):
+            yield (section,), entries
+        for i, entry in _number_entries(entries):
+            yield (section, str(i)), entry
 
 
-def _classify(config: Values) -> Iterator[tuple[KeyPath, Values]]:
-    """The classify stages with their key paths."""
-    stages = config.get("classify")
-    if isinstance(stages, dict):
-        yield ("classify",), stages
-    for i, stage in _numbered(stages):
-        yield ("classify", str(i)), stage
-
-
-def _numbered(entries: object) -> Iterator[tuple[int, Values]]:
+def _number_entries(entries: object) -> Iterator[tuple[int, Values]]:
     """The entries of a list that were read, with their numbers."""
     for i, entry in enumerate(entries if isinstance(entries, list) else []):
         if isinstance(entry, dict):

@@ -19,13 +19,13 @@ from zpipe.draw.plates import plate, with_failure
 from zpipe.errors import FrameError, ZpipeError
 from zpipe.pixels import Pixels
 
-Result = dict[str, Any]
+Decoded = dict[str, Any]
 """The decoded JSON of a result."""
 
-FindImage = Callable[[Result], Pixels | None]
+FindImage = Callable[[Decoded], Pixels | None]
 """The picture of a result as BGR; None or `FrameError` when it cannot be had."""
 
-Add = Callable[[Result, Pixels], None]
+Add = Callable[[Decoded, Pixels], None]
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
 """Of those that OpenCV's wheels can write (no H.264 for its licence). Browsers play .webm."""
@@ -37,7 +37,7 @@ RATE = 25.0
 
 
 def write_pictures(
-    results: Iterable[Result],
+    results: Iterable[Decoded],
     find_image: FindImage,
     out: Path,
     video: Path | None = None,
@@ -67,7 +67,7 @@ def write_pictures(
     return written
 
 
-def _draw_all(results: Iterable[Result], find_image: FindImage, look: Look) -> Iterator[tuple[Result, Pixels]]:
+def _draw_all(results: Iterable[Decoded], find_image: FindImage, look: Look) -> Iterator[tuple[Decoded, Pixels]]:
     """Each frame with its picture; a plate, as large as the picture before, where there is no image."""
     width, height = 960, 540
     for result in results:
@@ -86,7 +86,7 @@ def _draw_all(results: Iterable[Result], find_image: FindImage, look: Look) -> I
         yield result, picture
 
 
-def _try_to_find(result: Result, find_image: FindImage) -> tuple[Pixels | None, str]:
+def _try_to_find(result: Decoded, find_image: FindImage) -> tuple[Pixels | None, str]:
     try:
         return find_image(result), "its image cannot be found or read"
     except FrameError as error:
@@ -97,7 +97,7 @@ def _try_to_find(result: Result, find_image: FindImage) -> tuple[Pixels | None, 
 def _as_files(out: Path, by_stream: bool) -> Iterator[Add]:
     used: set[Path] = set()
 
-    def add(result: Result, picture: Pixels) -> None:
+    def add(result: Decoded, picture: Pixels) -> None:
         path = _make_unique(out / _file_name(result, by_stream), used)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _as_files(out: Path, by_stream: bool) -> Iterator[Add]:
 def _as_videos(video: Path, rate_of: Callable[[str], float], by_stream: bool) -> Iterator[Add]:
     films: dict[str, Film] = {}
 
-    def add(result: Result, picture: Pixels) -> None:
+    def add(result: Decoded, picture: Pixels) -> None:
         stream = result["stream"] if by_stream else ""
         if stream not in films:
             path = video.with_name(f"{video.stem}-{_tame(stream)}{video.suffix}") if by_stream else video
@@ -142,7 +142,7 @@ class Film:
         self._writer.release()
 
 
-def _file_name(result: Result, by_stream: bool) -> PurePosixPath:
+def _file_name(result: Decoded, by_stream: bool) -> PurePosixPath:
     """The frame's name as a relative path that can only lead down: names may come from another machine."""
     names = ([result["stream"]] if by_stream else []) + result["name"].split("/")
     parts = [_tame(part) for part in names if part not in ("", ".", "..")] or ["frame"]

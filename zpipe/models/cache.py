@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def turn(folder: str | None, model: str) -> Iterator[str | None]:
+def take_turn(folder: str | None, model: str) -> Iterator[str | None]:
     """Have the cache to oneself for this model file while the block compiles it; gives the folder to use.
 
     None where there is no cache: none was wanted, or its folder cannot be written to.

@@ -8,7 +8,7 @@ import numpy as np
 
 from zpipe.config.keys import ClassifyConfig
 from zpipe.messages import Object, label_of
-from zpipe.models.filters import eligible
+from zpipe.models.filters import find_eligible
 from zpipe.models.interface import Classifier, Detector
 from zpipe.models.normalization import PRESETS
 from zpipe.models.opening import open_classifier
@@ -67,7 +67,7 @@ def find_best(config: ClassifyConfig, image: Pixels, box: list[float], threads: 
 def choose_box(config: ClassifyConfig, image: Pixels, objects: list[Object]) -> tuple[str, list[float]]:
     """What to compare on, in words, and its box: the surest object that is classified, else the whole picture."""
     boxes = np.array([[item.x, item.y, item.w, item.h] for item in objects], np.float32).reshape(-1, 4)
-    wanted = eligible(config, boxes, [item.detection.label for item in objects])
+    wanted = find_eligible(config, boxes, [item.detection.label for item in objects])
     if not wanted.any():
         return "the whole picture", [0.0, 0.0, float(image.shape[1]), float(image.shape[0])]
     item = objects[int(wanted.argmax())]  # they come by falling confidence

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from zpipe import _core
 from zpipe.errors import FrameError, ModelError
-from zpipe.models.filters import thresholds
+from zpipe.models.filters import find_thresholds
 from zpipe.models.interface import Classes, Detections, Floats
-from zpipe.models.labels import check_count, known_labels
-from zpipe.models.normalization import find_doubts, pixel_rule, triple
+from zpipe.models.labels import check_count, choose_labels
+from zpipe.models.normalization import find_doubts, find_pixel_rule, read_triple
 from zpipe.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -25,15 +25,16 @@ class CoreDetector:
         check_count(config, labels, core.classes)
         self.labels = labels
         self._core: _core.Detector | None = core
-        core.set_thresholds(*thresholds(config, labels))
+        core.set_thresholds(*find_thresholds(config, labels))
 
     def detect(self, image: Pixels) -> Detections:
         """The objects in the image."""
-        return Detections(*called(alive(self._core).detect, image))
+        return Detections(*call_for_frame(require_open(self._core).detect, image))
 
     def describe(self) -> dict[str, object]:
         """What the core says of the model, and the labels."""
-        return {**alive(self._core).describe(), "classes": alive(self._core).classes, "labels": len(self.labels)}
+        core = require_open(self._core)
+        return {**core.describe(), "classes": core.classes, "labels": len(self.labels)}
 
     def close(self) -> None:
         """Let go of the model; harmless twice."""
@@ -54,14 +55,14 @@ class CoreClassifier:
 
     def classify(self, image: Pixels, boxes: Floats) -> Classes:
         """The classes, values or embedding of each box."""
-        label_ids, confidences, numbers = called(alive(self._core).classify, image, boxes)
+        label_ids, confidences, numbers = call_for_frame(require_open(self._core).classify, image, boxes)
         if self._config.output == "embedding":
             return Classes(label_ids, confidences, embeddings=numbers)
         return Classes(label_ids, confidences, values=numbers)
 
     def describe(self) -> dict[str, object]:
         """What the core says of the model; the labels; the normalisation, and what of the model speaks against it."""
-        core = alive(self._core)
+        core = require_open(self._core)
         told = {**core.describe(), "classes": core.classes, "labels": len(self.labels)}
         if self._info is not None:
             head = [kind for port in self._info["inputs"] for kind in port["head"]]
@@ -76,11 +77,11 @@ class CoreClassifier:
 
 def open_core_detector(config: "DetectConfig", threads: int, cache_dir: str | None) -> CoreDetector:
     """The detector in a model file."""
-    model = read(config, threads, cache_dir)
-    labels = known_labels(config.labels, model.info["metadata"])
+    model = read_model(config, threads, cache_dir)
+    labels = choose_labels(config.labels, model.info["metadata"])
     columns, _, rows = config.tiles.partition("x")
-    size, mean, scale = pair(config), triple(config.mean, "mean"), triple(config.scale, "scale")
-    core = opened(
+    size, mean, scale = size_of(config), read_triple(config.mean, "mean"), read_triple(config.scale, "scale")
+    core = call_for_model(
         lambda: _core.Detector(
             model,
             format=config.format,
@@ -97,22 +98,22 @@ def open_core_detector(config: "DetectConfig", threads: int, cache_dir: str | No
         )
     )
     detector = CoreDetector(core, config, labels)
-    opened(core.try_out)  # which is also the first call, the slow one
+    call_for_model(core.try_out)  # which is also the first call, the slow one
     return detector
 
 
 def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str | None) -> CoreClassifier:
     """The classifier in a model file."""
-    model = read(config, threads, cache_dir)
+    model = read_model(config, threads, cache_dir)
     info = model.info  # the core takes the model over
-    labels = known_labels(config.labels, info["metadata"])
-    mean, scale, color = pixel_rule(config)
-    core = opened(
+    labels = choose_labels(config.labels, info["metadata"])
+    mean, scale, color = find_pixel_rule(config)
+    core = call_for_model(
         lambda: _core.Classifier(
             model,
             output=config.output,
             head=config.head or "",
-            size=pair(config),
+            size=size_of(config),
             color=color,
             mean=mean,
             scale=scale,
@@ -124,18 +125,18 @@ def open_core_classifier(config: "ClassifyConfig", threads: int, cache_dir: str 
         )
     )
     classifier = CoreClassifier(core, config, labels, info)
-    opened(core.try_out)
+    call_for_model(core.try_out)
     return classifier
 
 
-def read(config: "ModelConfig", threads: int, cache_dir: str | None) -> _core.Model:
+def read_model(config: "ModelConfig", threads: int, cache_dir: str | None) -> _core.Model:
     """The model in the config's file, in the config's runtime, not yet compiled."""
     check_file(config.model)
     if config.runtime == "onnxruntime":
         from zpipe.models.onnxruntime import read_onnxruntime
 
         return read_onnxruntime(config, threads)
-    return opened(
+    return call_for_model(
         lambda: _core.read_openvino(
             config.model,
             device=config.device,
@@ -152,7 +153,7 @@ def check_file(model: str) -> None:
         raise ModelError(f"{model}: {'is not a file' if os.path.exists(model) else 'there is no such file'}")
 
 
-def opened(make: Callable[[], T]) -> T:
+def call_for_model(make: Callable[[], T]) -> T:
     """What `make` makes; what it raises is the model's fault."""
     try:
         return make()
@@ -160,7 +161,7 @@ def opened(make: Callable[[], T]) -> T:
         raise ModelError(str(error)) from error
 
 
-def called(call: Callable[..., T], *arguments: object) -> T:
+def call_for_frame(call: Callable[..., T], *arguments: object) -> T:
     """What `call` returns; what it raises concerns one frame."""
     try:
         return call(*arguments)
@@ -168,13 +169,13 @@ def called(call: Callable[..., T], *arguments: object) -> T:
         raise FrameError(str(error)) from error
 
 
-def alive(core: T | None) -> T:
+def require_open(core: T | None) -> T:
     """The core, unless it was closed."""
     if core is None:
         raise ModelError("the model is closed")
     return core
 
 
-def pair(config: "ModelConfig") -> tuple[int, int] | None:
+def size_of(config: "ModelConfig") -> tuple[int, int] | None:
     """The `size` key as (width, height)."""
     return None if config.size is None else (config.size[0], config.size[1])

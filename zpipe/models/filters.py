@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zpipe.models.labels import label_ids
+from zpipe.models.labels import find_label_ids
 
 if TYPE_CHECKING:
     from zpipe.config.keys import ClassifyConfig, DetectConfig
@@ -18,11 +18,11 @@ NEVER = 2.0
 """A confidence that no box has: the threshold of classes that are not wanted."""
 
 
-def thresholds(config: "DetectConfig", labels: Sequence[str]) -> tuple[list[float], float]:
+def find_thresholds(config: "DetectConfig", labels: Sequence[str]) -> tuple[list[float], float]:
     """The least confidence per class and for ids beyond, from `confidence(s)`, `include` and `exclude`."""
 
     def ids(names: Sequence[str], key: str) -> list[int]:
-        return [number for name in names for number in label_ids(labels, name, f"{config.model}: {key}")]
+        return [number for name in names for number in find_label_ids(labels, name, f"{config.model}: {key}")]
 
     special = {
         number: value for name, value in config.confidences.items() for number in ids([name], f"confidences.{name}")
@@ -39,7 +39,7 @@ def thresholds(config: "DetectConfig", labels: Sequence[str]) -> tuple[list[floa
     return per_class, config.confidence if wanted is None else NEVER
 
 
-def eligible(config: "ClassifyConfig", boxes: NDArray[np.float32], labels: Sequence[str]) -> NDArray[np.bool_]:
+def find_eligible(config: "ClassifyConfig", boxes: NDArray[np.float32], labels: Sequence[str]) -> NDArray[np.bool_]:
     """Which of the (n, 4) boxes with these detector labels the stage classifies: `classes` and `min_size`."""
     chosen = np.ones(len(boxes), np.bool_)
     if config.classes is not None:

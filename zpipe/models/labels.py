@@ -40,7 +40,7 @@ def read_labels(labels: str | Sequence[str]) -> list[str]:
     return names
 
 
-def metadata_labels(metadata: Mapping[str, str]) -> list[str]:
+def read_metadata_labels(metadata: Mapping[str, str]) -> list[str]:
     """The names in a model's metadata; none if it has none that can be read.
 
     Ultralytics and others write `names` as the text of a Python dict or list; OpenVINO's own tools write
@@ -58,9 +58,9 @@ def metadata_labels(metadata: Mapping[str, str]) -> list[str]:
     return [name.replace("_", " ") for name in metadata.get("labels", "").split()]
 
 
-def known_labels(given: str | Sequence[str] | None, metadata: Mapping[str, str]) -> list[str]:
+def choose_labels(given: str | Sequence[str] | None, metadata: Mapping[str, str]) -> list[str]:
     """The names in the config, else those in the model's metadata, else none."""
-    return metadata_labels(metadata) if given is None else read_labels(given)
+    return read_metadata_labels(metadata) if given is None else read_labels(given)
 
 
 def check_count(config: "ModelConfig", names: Sequence[str], classes: int) -> None:
@@ -71,7 +71,7 @@ def check_count(config: "ModelConfig", names: Sequence[str], classes: int) -> No
         raise ModelError(f"{config.model}: the model has {classes} classes, but {source} names {len(names)} labels")
 
 
-def label_ids(labels: Sequence[str], name: str, key: str) -> list[int]:
+def find_label_ids(labels: Sequence[str], name: str, key: str) -> list[int]:
     """All ids of a label; where the model has no names, the text of a number. ModelError if there is none."""
     found = [number for number, label in enumerate(labels) if label == name]
     if not found and not labels and name.isdecimal():

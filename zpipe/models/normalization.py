@@ -37,7 +37,7 @@ IMAGENET_NETWORKS = re.compile(
 ULTRALYTICS_CLASSIFIER = re.compile(r"(?<![a-z])yolo\w*[-_]cls", re.IGNORECASE)
 
 
-def triple(value: float | list[float] | None, key: str) -> Triple | None:
+def read_triple(value: float | list[float] | None, key: str) -> Triple | None:
     """One number per channel of `mean` or `scale`; a single number is for all."""
     if value is None:
         return None
@@ -51,10 +51,10 @@ def triple(value: float | list[float] | None, key: str) -> Triple | None:
     return numbers[0], numbers[1], numbers[2]
 
 
-def pixel_rule(config: "ClassifyConfig") -> tuple[Triple | None, Triple | None, str]:
+def find_pixel_rule(config: "ClassifyConfig") -> tuple[Triple | None, Triple | None, str]:
     """Mean, scale and colour order of a classifier: numbers, or a preset, which is meant for RGB."""
     if config.normalize == "none":
-        return triple(config.mean, "mean"), triple(config.scale, "scale"), config.color
+        return read_triple(config.mean, "mean"), read_triple(config.scale, "scale"), config.color
     if config.mean is not None or config.scale is not None:
         raise ModelError(f"normalize: {config.normalize!r} already says mean and scale; leave out one of them")
     mean, scale = PRESETS[config.normalize]
@@ -82,7 +82,7 @@ def find_doubts(config: "ClassifyConfig", head: Sequence[str], metadata: Mapping
 
 def read_metadata(config: "ClassifyConfig", metadata: Mapping[str, str]) -> Iterator[str]:
     """Whether the exporter wrote another mean or scale into the file."""
-    mean, scale, _ = pixel_rule(config)
+    mean, scale, _ = find_pixel_rule(config)
     used = sorted(mean or (0.0, 0.0, 0.0))  # the order of the channels is another question
     for key in MEAN_KEYS:
         stated = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", metadata.get(key, ""))]

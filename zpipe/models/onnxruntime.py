@@ -66,7 +66,7 @@ def read_onnxruntime(config: "ModelConfig", threads: int) -> _core.Model:
         ) from None
     if config.precision not in ("auto", "f32"):
         raise ModelError(f"precision: onnxruntime computes in the model's own precision, not in {config.precision}")
-    wanted = providers(config.device, onnxruntime.get_available_providers())
+    wanted = choose_providers(config.device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -84,7 +84,7 @@ def read_onnxruntime(config: "ModelConfig", threads: int) -> _core.Model:
     return _core.python_model(Session(config.model, session), info_of(config, session))
 
 
-def providers(device: str, available: Sequence[str]) -> list[Any]:
+def choose_providers(device: str, available: Sequence[str]) -> list[Any]:
     """The execution providers for a device, best first; ModelError if it is not there."""
     kind, _, number = device.lower().partition(":")
     kind = ALIASES.get(kind, kind)

@@ -22,10 +22,10 @@ def open_detector(
         from zpipe.models.plugin import open_plugin_detector
 
         return open_plugin_detector(config, threads, folder)
-    from zpipe.models.cache import turn
+    from zpipe.models.cache import take_turn
     from zpipe.models.core import open_core_detector
 
-    with turn(cache_dir, config.model) as cache:
+    with take_turn(cache_dir, config.model) as cache:
         return open_core_detector(config, threads, cache)
 
 
@@ -41,8 +41,8 @@ def open_classifier(
         from zpipe.models.plugin import open_plugin_classifier
 
         return open_plugin_classifier(config, threads, folder)
-    from zpipe.models.cache import turn
+    from zpipe.models.cache import take_turn
     from zpipe.models.core import open_core_classifier
 
-    with turn(cache_dir, config.model) as cache:
+    with take_turn(cache_dir, config.model) as cache:
         return open_core_classifier(config, threads, cache)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from zpipe import _core
 from zpipe.errors import ModelError
-from zpipe.models.core import CoreClassifier, CoreDetector, check_file, opened
+from zpipe.models.core import CoreClassifier, CoreDetector, call_for_model, check_file
 from zpipe.models.labels import read_labels
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def open_plugin_detector(config: "DetectConfig", threads: int, folder: str | None) -> CoreDetector:
     """The detector in a shared library."""
     check_file(config.model)
-    core = opened(
+    core = call_for_model(
         lambda: _core.open_plugin_detector(
             config.model,
             device=config.device,
@@ -35,7 +35,7 @@ def open_plugin_detector(config: "DetectConfig", threads: int, folder: str | Non
 def open_plugin_classifier(config: "ClassifyConfig", threads: int, folder: str | None) -> CoreClassifier:
     """The classifier in a shared library."""
     check_file(config.model)
-    core = opened(
+    core = call_for_model(
         lambda: _core.open_plugin_classifier(
             config.model,
             device=config.device,

@@ -33,10 +33,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from zpipe.errors import FrameError, ModelError, ZpipeError
-from zpipe.models.filters import thresholds
+from zpipe.models.filters import find_thresholds
 from zpipe.models.interface import Classes, Detections, Floats
 from zpipe.models.labels import read_labels
-from zpipe.models.returned import class_arrays, clipped, detection_arrays
+from zpipe.models.returned import clip_boxes, read_classes, read_detections
 from zpipe.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -52,19 +52,19 @@ class PythonDetector:
         self._model = PythonModel(config, threads, folder, "detect")
         self.labels: Sequence[str] = self._model.labels
         self._most = config.max_objects
-        per_class, self._other = thresholds(config, self.labels)
+        per_class, self._other = find_thresholds(config, self.labels)
         self._per_class = np.array(per_class, np.float32)
 
     def detect(self, image: Pixels) -> Detections:
         """The objects in the image that pass the config's thresholds, clipped to the image."""
         returned = self._model.call(image)
         try:
-            boxes, confidences, label_ids = detection_arrays(returned)
+            boxes, confidences, label_ids = read_detections(returned)
         except ValueError as problem:
             raise FrameError(f"{self._model.name}.detect returned {problem}") from None
-        return self._chosen(clipped(boxes, image.shape[1], image.shape[0]), confidences, label_ids)
+        return self._choose(clip_boxes(boxes, image.shape[1], image.shape[0]), confidences, label_ids)
 
-    def _chosen(self, boxes: Floats, confidences: Floats, label_ids: Any) -> Detections:
+    def _choose(self, boxes: Floats, confidences: Floats, label_ids: Any) -> Detections:
         least = np.full(len(boxes), self._other, np.float32)
         known = label_ids < len(self._per_class)
         least[known] = self._per_class[label_ids[known]]
@@ -96,7 +96,7 @@ class PythonClassifier:
             return Classes(np.empty((0, self._top_k), np.int32), np.empty((0, self._top_k), np.float32))
         returned = self._model.call(image, boxes)
         try:
-            label_ids, confidences = class_arrays(returned, len(boxes))
+            label_ids, confidences = read_classes(returned, len(boxes))
         except ValueError as problem:
             raise FrameError(f"{self._model.name}.classify returned {problem}") from None
         if label_ids.shape[1] > 1:
@@ -123,14 +123,14 @@ class PythonModel:
 
     def __init__(self, config: "ModelConfig", threads: int, folder: str | None, verb: str) -> None:
         self.name = config.model
-        self._module, kind = imported(config.model, folder)
+        self._module, kind = import_class(config.model, folder)
         self._verb = verb
         if not callable(getattr(kind, verb, None)):
             raise ModelError(f"{self.name}: a model of a {verb} stage needs a method `{verb}`, this one has none")
-        self._object = guarded(self._module, self.name, ModelError, kind)
+        self._object = guard_call(self._module, self.name, ModelError, kind)
         if hasattr(self._object, "open"):
             options = dict(config.options)
-            guarded(self._module, f"{self.name}.open", ModelError, self._object.open, options, threads)
+            guard_call(self._module, f"{self.name}.open", ModelError, self._object.open, options, threads)
         own = [str(label) for label in getattr(self._object, "labels", ())]
         self.labels = own if config.labels is None else read_labels(config.labels)
 
@@ -139,7 +139,8 @@ class PythonModel:
         if self._object is None:
             raise ModelError(f"{self.name}: the model is closed")
         verb = getattr(self._object, self._verb)
-        return guarded(self._module, f"{self.name}.{self._verb}", FrameError, verb, read_only(image), *arguments)
+        shown = make_read_only(image)
+        return guard_call(self._module, f"{self.name}.{self._verb}", FrameError, verb, shown, *arguments)
 
     def describe(self) -> dict[str, object]:
         """Where the class is from."""
@@ -159,17 +160,17 @@ class PythonModel:
         """Call the user's `close`, once."""
         model, self._object = self._object, None
         if hasattr(model, "close"):
-            guarded(self._module, f"{self.name}.close", ModelError, model.close)
+            guard_call(self._module, f"{self.name}.close", ModelError, model.close)
 
 
-def read_only(image: Pixels) -> Pixels:
+def make_read_only(image: Pixels) -> Pixels:
     """The same pixels; they lie in memory that other stages read, too."""
     view: Pixels = image.view()
     view.flags.writeable = False
     return view
 
 
-def imported(model: str, folder: str | None) -> tuple[ModuleType, Any]:
+def import_class(model: str, folder: str | None) -> tuple[ModuleType, Any]:
     """The module and class of `package.module:Class`; searched in the config's folder and the current one."""
     module_name, _, class_name = model.partition(":")
     for place in (os.getcwd(), folder):
@@ -181,28 +182,28 @@ def imported(model: str, folder: str | None) -> tuple[ModuleType, Any]:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
             places = " and ".join(dict.fromkeys(place for place in (folder, os.getcwd()) if place))
             raise ModelError(f"{model}: there is no module {error.name} in {places} or installed") from None
-        raise ModelError(f"{model}: {where(error, None)}{told(error)}") from error
+        raise ModelError(f"{model}: {find_line(error, None)}{tell_error(error)}") from error
     except Exception as error:
-        raise ModelError(f"{model}: {where(error, None)}{told(error)}") from error
+        raise ModelError(f"{model}: {find_line(error, None)}{tell_error(error)}") from error
     if not hasattr(module, class_name):
         raise ModelError(f"{model}: {module.__file__} has no class {class_name}")
     return module, getattr(module, class_name)
 
 
-def guarded(module: ModuleType, name: str, kind: type[ZpipeError], call: Callable[..., T], *arguments: object) -> T:
+def guard_call(module: ModuleType, name: str, kind: type[ZpipeError], call: Callable[..., T], *arguments: object) -> T:
     """What `call` returns; an exception becomes a `kind` that names the user's file and line."""
     try:
         return call(*arguments)
     except Exception as error:
-        raise kind(f"{name}: {where(error, module)}{told(error)}") from error
+        raise kind(f"{name}: {find_line(error, module)}{tell_error(error)}") from error
 
 
-def told(error: BaseException) -> str:
+def tell_error(error: BaseException) -> str:
     """The error as the last line of a traceback shows it."""
     return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
 
 
-def where(error: BaseException, module: ModuleType | None) -> str:
+def find_line(error: BaseException, module: ModuleType | None) -> str:
     """The file and line, as in "file:1: ", of the innermost code in the module's folder, else of whatever ran last.
 
     Nothing for errors that did not come from inside the call, like a method with other parameters.

@@ -23,7 +23,7 @@ Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Id = Annotated[str, Meta(max_length=64)]
 
 
-class Request(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class LinesRequest(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """`stream` and `first`: the lines wanted; no stream: none. `done`: this subscriber needs nothing more."""
 
     subscriber: Id
@@ -48,7 +48,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     lines: list[bytes]
 
 
-_requests = msgspec.msgpack.Decoder(Request)
+_requests = msgspec.msgpack.Decoder(LinesRequest)
 _replies = msgspec.msgpack.Decoder(Reply)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -98,7 +98,7 @@ class Audience:
             self.gone.add(subscriber)
 
 
-def read_request(data: bytes) -> Request:
+def read_request(data: bytes) -> LinesRequest:
     """A request; `msgspec.DecodeError` if it is none."""
     try:
         return _requests.decode(data)
@@ -111,7 +111,7 @@ def write_reply(reply: Reply) -> bytes:
     return _encoder.encode(reply)
 
 
-def write_request(request: Request) -> bytes:
+def write_request(request: LinesRequest) -> bytes:
     """A request as one part."""
     return _encoder.encode(request)
 

@@ -22,7 +22,7 @@ import zmq
 from zpipe import wire
 from zpipe.engines.signals import Signals
 from zpipe.errors import RunFailed, ZpipeError
-from zpipe.orders import Audience
+from zpipe.orders import Subscribers
 from zpipe.rules import accounts, balance, credit
 from zpipe.rules.conduct import MAY_SAY
 from zpipe.rules.ledger import Ledger
@@ -42,7 +42,7 @@ JOIN_MS = 5
 STOP_S = 5.0
 """How long workers may take to end once they are asked to. They are idle then."""
 
-Report = Callable[[Callable[[], Snapshot]], None]
+ShowProgress = Callable[[Callable[[], Snapshot]], None]
 """Called on each tick with what takes a snapshot, for a progress display."""
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Broker:
     """A run of a pipeline. `handover`: what new workers are told of those before them, kept up to date here."""
 
     def __init__(
-        self, plan: Plan, ledger: Ledger, handover: Handover, hands: Hands, status: Status, report: Report
+        self, plan: Plan, ledger: Ledger, handover: Handover, hands: Hands, status: Status, report: ShowProgress
     ) -> None:
         self.config = plan.config
         self.plan = plan
@@ -307,7 +307,7 @@ class Broker:
             stage.wanted = 0
         sink = self.plan.sink.workers
         if self._handover.audience is None and sink and not sink[0].ready:
-            self._handover.audience = Audience(0, 0)  # the next one waits for no subscribers; this one might for ever
+            self._handover.audience = Subscribers(0, 0)  # the next one waits for nobody; this one might for ever
             self.supervisor.kill(sink[0].number, "drained while it waited for subscribers")
         self._perform(self.ledger.drain())
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from zpipe.config.keys import Config, ModelConfig
-from zpipe.orders import Audience, Condemned, IngestTask, SinkTask, StageTask, Task
+from zpipe.orders import Condemned, IngestTask, SinkTask, StageTask, Subscribers, Task
 from zpipe.results.file import ResultsFile
 from zpipe.rules import balance
 from zpipe.rules.credit import DEPTH, limit_for
@@ -34,7 +34,7 @@ class Handover:
     condemned: dict[int, list[Condemned]] = field(default_factory=dict)
     deaths: dict[tuple[int, int], str] = field(default_factory=dict)
     endpoints: tuple[str, str] | None = None
-    audience: Audience | None = None
+    audience: Subscribers | None = None
     under_way: dict[int, int] = field(default_factory=dict)
 
     def learn(self, death: Death, ledger: Ledger) -> None:
@@ -44,7 +44,7 @@ class Handover:
             if working is not None:  # it works in order: what was under way before has passed
                 self.under_way[working[0]] = working[1]
             if worker.ready:  # one that was not has not met all that its predecessor had
-                self.audience = Audience(death.row.subscribers, death.row.behind)
+                self.audience = Subscribers(death.row.subscribers, death.row.behind)
         elif working is not None:
             tail = list(worker.process.tail)[-5:]
             published = [stream.published for stream in ledger.streams]

@@ -7,11 +7,11 @@ import numpy as np
 
 from zpipe.config.keys import ClassifyConfig, Stage
 from zpipe.messages import Classification, Result, label_of
-from zpipe.models.filters import eligible
+from zpipe.models.filters import find_eligible
 from zpipe.models.interface import Classes
 from zpipe.models.opening import open_classifier
 from zpipe.pixels import Pixels
-from zpipe.stages.loop import Means, Picture
+from zpipe.stages.loop import Means, View
 
 
 class Classify:
@@ -23,14 +23,14 @@ class Classify:
         self.model = open_classifier(stage.config, means.threads, means.cache, means.models)
         self._config = stage.config
 
-    def work(self, result: Result, picture: Picture) -> None:
+    def work(self, result: Result, view: View) -> None:
         """What this stage says of each object that it is for."""
         objects = result.objects
         boxes = np.array([(o.x, o.y, o.w, o.h) for o in objects], np.float32).reshape(-1, 4)
-        chosen = eligible(self._config, boxes, [o.detection.label for o in objects])
+        chosen = find_eligible(self._config, boxes, [o.detection.label for o in objects])
         if not chosen.any():
             return
-        found = self.model.classify(picture.pixels(), boxes[chosen])
+        found = self.model.classify(view.pixels(), boxes[chosen])
         rows = rows_of(self.name, found, self.model.labels)
         for item, row in zip((o for o, is_chosen in zip(objects, chosen, strict=True) if is_chosen), rows, strict=True):
             item.classification += row

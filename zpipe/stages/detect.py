@@ -6,7 +6,7 @@ from zpipe.config.keys import DetectConfig, Stage
 from zpipe.messages import Detection, Object, Result, label_of
 from zpipe.models.opening import open_detector
 from zpipe.pixels import Pixels
-from zpipe.stages.loop import Means, Picture
+from zpipe.stages.loop import Means, View
 
 
 class Detect:
@@ -17,9 +17,9 @@ class Detect:
         self.name = stage.name
         self.model = open_detector(stage.config, means.threads, means.cache, means.models)
 
-    def work(self, result: Result, picture: Picture) -> None:
+    def work(self, result: Result, view: View) -> None:
         """The objects in the picture, by falling confidence; coordinates to 0.01 px."""
-        found, labels = self.model.detect(picture.pixels()), self.model.labels
+        found, labels = self.model.detect(view.pixels()), self.model.labels
         boxes = np.round(found.boxes.astype(np.float64), 2).tolist()
         result.objects = [
             Object(x, y, w, h, Detection(label_of(labels, label_id), label_id, round(confidence, 4)))

@@ -27,7 +27,7 @@ class Means(NamedTuple):
     models: str | None
 
 
-class Picture(Protocol):
+class View(Protocol):
     """The picture of a frame for who needs to see it."""
 
     def pixels(self) -> Pixels:
@@ -43,7 +43,7 @@ class StageWork(Protocol):
     def __init__(self, stage: Stage, means: Means) -> None:
         """Load what is needed; ModelError if it cannot be."""
 
-    def work(self, result: Result, picture: Picture) -> None:
+    def work(self, result: Result, view: View) -> None:
         """Add to the result what this stage says of the frame; FrameError makes it a `failed` result."""
 
     def rehearse(self, image: Pixels) -> None:
