@@ -62,7 +62,10 @@ class MemorySnapshot(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The pipeline at one moment; `stages` in the order of the chain, ingest first."""
+    """The pipeline at one moment; `stages` in the order of the chain, ingest first.
+
+    `kept`: where the results of the finished run before it are kept when it starts, empty if there were none.
+    """
 
     name: str
     run: str
@@ -71,6 +74,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     publish: str
     history: str
     results: str
+    kept: str
     wait_subscribers: int
     elapsed_s: float
     frames_per_s: float

@@ -59,6 +59,7 @@ class Status:
         self.totals: list[int | None] = [None for _ in config.ingest]
         self.skipped = [0 for _ in config.ingest]
         self.rejected = 0
+        self.kept = ""
         self._config = config
         self._run = run
         self._ledger = ledger
@@ -84,6 +85,7 @@ class Status:
             publish=self.publish,
             history=self.history,
             results=self._config.sink.results,
+            kept=self.kept,
             wait_subscribers=self._config.sink.wait_subscribers,
             elapsed_s=round(time.monotonic() - self.began, 3),
             frames_per_s=round(self._meter.rate("published"), 2),
