@@ -74,7 +74,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     publish: str
     history: str
     results: str
-    kept: str
     wait_subscribers: int
     elapsed_s: float
     frames_per_s: float
@@ -86,6 +85,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     memory: MemorySnapshot
     stale: int
     rejected: int
+    kept: str = ""
 
     @property
     def total(self) -> int | None:

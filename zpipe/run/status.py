@@ -85,7 +85,6 @@ class Status:
             publish=self.publish,
             history=self.history,
             results=self._config.sink.results,
-            kept=self.kept,
             wait_subscribers=self._config.sink.wait_subscribers,
             elapsed_s=round(time.monotonic() - self.began, 3),
             frames_per_s=round(self._meter.rate("published"), 2),
@@ -97,6 +96,7 @@ class Status:
             memory=self._memory(),
             stale=self._ledger.stale,
             rejected=self.rejected,
+            kept=self.kept,
         )
 
     def account(self) -> Account:
