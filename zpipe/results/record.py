@@ -131,14 +131,32 @@ class Sums:
                 write_whole(self._path, text)
         return left[-1][0] if left else 0
 
-    def first_damaged(self, file: int) -> tuple[int, int] | None:
-        """Begin and end of the first block that the file does not hold as it was written; of a cut one none."""
-        begin, size = 0, os.fstat(file).st_size
-        for end, checksum in self.read():
-            if end <= size and checksum_of(file, begin, end) != checksum:
-                return begin, end
-            begin = end
+    def first_damaged(self, results: Path) -> tuple[int, int] | None:
+        """Begin and end of the first block that the file does not hold as it was written.
+
+        Only of what is there: what was cut off, or is half a line (zeros, after a power failure), is computed again.
+        """
+        if not results.exists():
+            return None
+        with open(results, "rb") as file:
+            number, begin = file.fileno(), 0
+            size = end_of_lines(number)
+            for end, checksum in self.read():
+                if end <= size and checksum_of(number, begin, end) != checksum:
+                    return begin, end
+                begin = end
         return None
+
+
+def end_of_lines(file: int) -> int:
+    """Where the last whole line of a file ends."""
+    at = os.fstat(file).st_size
+    while at > 0:
+        begin = max(0, at - READ_BYTES)
+        if (found := os.pread(file, at - begin, begin).rfind(b"\n")) >= 0:
+            return begin + found + 1
+        at = begin
+    return 0
 
 
 def checksum_of(file: int, begin: int, end: int) -> int:

@@ -106,7 +106,6 @@ class RunResults:
 
     def go_on(self) -> None:
         """This run has begun already; take the account of what it has."""
-        check_undamaged(self.path, self._record)
         file = ResultsFile(self.path, fresh=False, undrain=True, lock=True)
         self._lock, self.streams = file.detach(), file.streams
         self._begun = True
@@ -166,17 +165,19 @@ def place_for_finished(path: Path, streams: list[str]) -> str:
     return str(next(place for place in places if not os.path.lexists(place)))
 
 
-def check_undamaged(path: Path, record: Record) -> None:
-    """ResultsError if the file does not hold what was written to it."""
-    if not path.exists():
+def check_undamaged(path: Path, record: Record, anyway: bool) -> None:
+    """ResultsError if the file does not hold what this run wrote to it; with `anyway` it is cut there instead."""
+    damaged = record.sums.first_damaged(path)
+    if damaged is None:
         return
-    with open(path, "rb") as file:
-        damaged = record.sums.first_damaged(file.fileno())
-    if damaged is not None:
+    begin, end = damaged
+    if not anyway:
         raise ResultsError(
-            f"{path}, bytes {damaged[0]} to {damaged[1]}: not what was written there (its checksum differs): put back "
-            "a good copy, or start anew with --overwrite"
+            f"{path}, bytes {begin} to {end}: not what was written there (its checksum differs): put back a good copy, "
+            "compute again what is from there on (--resume=anyway), or start anew with --overwrite"
         )
+    log.warning("results.cut %s at byte %d, where it is damaged: what follows is computed again", path, begin)
+    os.truncate(path, begin)
 
 
 def check_continuable(config: Config, sources: Sources, decides: dict[str, Any], anyway: bool) -> str | None:
@@ -184,23 +185,30 @@ def check_continuable(config: Config, sources: Sources, decides: dict[str, Any],
     path = Path(config.sink.results)
     record = Record(path)
     begun = record.read()
-    names: dict[str, list[str]] = {}
-    run = None
-    for head in heads(path) if path.exists() else ():
-        run = head.run
-        if head.type == "frame":
-            names.setdefault(head.stream, []).append(head.name)
-    if begun is not None and run in (None, begun.run):
+    first = next(heads(path), None) if path.exists() else None
+    if begun is not None and (first is None or first.run == begun.run):
+        check_undamaged(path, record, anyway)
         different = differences(begun.decides, decides)
         if different and not anyway:
             raise ResultsError(
                 f"{path} was begun with other settings: {'; '.join(different)}. Put them back, continue with these "
                 "(--resume=anyway), or start anew with --overwrite"
             )
-        run = begun.run
-    elif run is not None:
+    elif first is not None:
         log.warning("results.unrecorded %s has no record of its run: models and settings are not compared", path)
         record.clear()
+    check_sources(config, sources, path, record)
+    if first is not None:
+        return first.run
+    return begun.run if begun is not None else None
+
+
+def check_sources(config: Config, sources: Sources, path: Path, record: Record) -> None:
+    """Refuse to continue if a stream would not go on with the frames that it began with."""
+    names: dict[str, list[str]] = {}
+    for head in heads(path) if path.exists() else ():
+        if head.type == "frame":
+            names.setdefault(head.stream, []).append(head.name)
     for entry in config.ingest:
         done = names.pop(str(entry.stream), [])
         kept = record.list_of(str(entry.stream))
@@ -210,7 +218,6 @@ def check_continuable(config: Config, sources: Sources, decides: dict[str, Any],
             sources.check_kept(entry, config.frames.max_pixels, kept, done)
     if names:
         raise ResultsError(f"{path} has results of a stream that the config does not have: {', '.join(names)}")
-    return run
 
 
 def check_source(config: Config, entry: IngestConfig, sources: Sources, done: list[str]) -> None:
