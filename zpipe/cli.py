@@ -55,20 +55,31 @@ set_option = click.option(
 )
 
 
-@main.command()
+class Up(click.Command):
+    """`--resume` has a value only behind `=`, so that the word that follows it is never taken for one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line."""
+        return super().parse_args(ctx, ["--resume=same" if arg == "--resume" else arg for arg in args])
+
+
+@main.command(cls=Up)
 @click.argument("config", type=click.Path(dir_okay=False))
 @click.option("--detect", metavar="N", help="Detect workers (or auto).")
 @click.option("--classify", metavar="N", help="Classify workers (or auto).")
 @set_option
 @click.option("--wait-subscribers", type=click.IntRange(0), help="Read nothing before so many subscribers are there.")
-@click.option("--resume", is_flag=True, help="Continue the run that the results file is of.")
-@click.option("--overwrite", is_flag=True, help="Start anew although the results file is of an unfinished run.")
+@click.option(
+    "--resume", type=click.Choice(["same", "anyway"]), metavar="[=anyway]",
+    help="Continue the run that the results file is of; `anyway`: with other models or settings.",
+)  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Start anew, and keep nothing of the run that the results file is of.")
 @click.option("--strict", is_flag=True, help="Exit code 1 if any frame failed.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")
 def up(
     config: str, detect: str | None, classify: str | None, pairs: tuple[str, ...], wait_subscribers: int | None,
-    resume: bool, overwrite: bool, strict: bool, quiet: bool, as_json: bool,
+    resume: str | None, overwrite: bool, strict: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a pipeline until its sources end. Ctrl-C drains, a second one stops at once.
 
@@ -84,13 +95,14 @@ def up(
     from zpipe.launch import launch
     from zpipe.show.choosing import choose
 
-    if resume and overwrite:
+    going_on: bool | Literal["anyway"] = "anyway" if resume == "anyway" else resume is not None
+    if going_on and overwrite:
         raise click.UsageError("--resume continues the results file, --overwrite replaces it: give one of them")
     loaded = load(config, settings(pairs, detect, classify, wait_subscribers))
     shown = choose(quiet, as_json)
     account = None
     try:
-        with launch(loaded, Path(config).resolve().parent, shown, resume=resume, overwrite=overwrite) as broker:
+        with launch(loaded, Path(config).resolve().parent, shown, resume=going_on, overwrite=overwrite) as broker:
             try:
                 broker.run()
             finally:

@@ -18,10 +18,12 @@ from zpipe.engines.signals import Signals
 from zpipe.models.cache import cache_folder
 from zpipe.orders import Task
 from zpipe.run.broker import Broker, Hands, ShowProgress
+from zpipe.run.fingerprint import fingerprint
 from zpipe.run.plan import Handover, Place, Plan
-from zpipe.run.resume import open_results
+from zpipe.run.resume import Resume, Sources, open_results
 from zpipe.run.status import Status
 from zpipe.run.supervisor import StageWorkers, Supervisor
+from zpipe.sources.changes import check_kept
 from zpipe.sources.opening import open_source
 from zpipe.transport.board import Board
 from zpipe.transport.control import Control
@@ -32,16 +34,19 @@ from zpipe.transport.store import Store
 
 @contextmanager
 def launch(
-    config: Config, config_folder: Path, report: ShowProgress, *, resume: bool = False, overwrite: bool = False
+    config: Config, config_folder: Path, report: ShowProgress, *, resume: Resume = False, overwrite: bool = False
 ) -> Iterator[Broker]:
     """A pipeline that is ready to run; on leaving every process is ended, and nothing is left on the machine."""
     with ExitStack() as opened:
         # The name first: who does not get it must not touch the results file of who has it.
         folder = opened.enter_context(RunFolder(config.name)).path
-        results = opened.enter_context(closing(open_results(config, open_source, resume, overwrite)))
-        run = results.run or secrets.token_hex(8)
+        decides = fingerprint(config, config_folder)
+        results = open_results(
+            config, Sources(open_source, check_kept), decides, secrets.token_hex(8), folder, resume, overwrite
+        )
+        opened.enter_context(closing(results))
         (folder / "config.json").write_bytes(dump(config))
-        plan = Plan(config, Place(run, machine.cores(), str(config_folder), cache_folder()))
+        plan = Plan(config, Place(results.run, machine.cores(), str(config_folder), cache_folder()))
         ledger, handover = plan.ledger(results), Handover()
 
         def task_of(stage: StageWorkers) -> Task:
@@ -55,5 +60,7 @@ def launch(
         control = opened.enter_context(closing(Control(context, folder)))
         signals = opened.enter_context(closing(Signals()))
         supervisor = opened.enter_context(closing(Supervisor(plan.all, folder, links, board, Processes(), task_of)))
-        status = Status(config, run, ledger, supervisor, store.total_bytes)
-        yield Broker(plan, ledger, handover, Hands(links, control, store, supervisor, signals), status, report)
+        status = Status(config, results.run, ledger, supervisor, store.total_bytes)
+        status.kept = results.kept
+        hands = Hands(links, control, store, supervisor, signals, results)
+        yield Broker(plan, ledger, handover, hands, status, report)

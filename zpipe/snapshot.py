@@ -62,7 +62,10 @@ class MemorySnapshot(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The pipeline at one moment; `stages` in the order of the chain, ingest first."""
+    """The pipeline at one moment; `stages` in the order of the chain, ingest first.
+
+    `kept`: where the results of the finished run before it are kept when it starts, empty if there were none.
+    """
 
     name: str
     run: str
@@ -82,6 +85,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     memory: MemorySnapshot
     stale: int
     rejected: int
+    kept: str = ""
 
     @property
     def total(self) -> int | None:

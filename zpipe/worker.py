@@ -60,12 +60,12 @@ def serve(order: Order, config: Config, link: WorkerLink, heart: Heart) -> None:
 
 def serve_ingest(task: IngestTask, order: Order, config: Config, link: WorkerLink, heart: Heart) -> None:
     """Read one stream."""
-    from zpipe.sources.opening import open_source
+    from zpipe.sources.listing import open_listed
     from zpipe.stages.ingest import Ingest
     from zpipe.transport.store import Store
 
     entry, store = config.ingest[task.stream], Store(order.folder)
-    source = open_source(entry, config.frames.max_pixels)
+    source = open_listed(entry, config.frames.max_pixels, Path(order.folder) / f"{entry.stream}.list")
     link.send(wire.Ready(link.worker, source.total))
     Ingest(link, heart, store, source, str(entry.stream), task).run()
     source.close()

@@ -17,6 +17,7 @@ from zpipe import messages, wire
 from zpipe.config.keys import Config, DetectConfig, IngestConfig, SinkConfig
 from zpipe.messages import Result
 from zpipe.orders import SinkTask
+from zpipe.results.record import Record
 from zpipe.rules import history
 from zpipe.stages.sink import Sink
 from zpipe.transport.board import Board, Heart
@@ -73,6 +74,8 @@ class RunningSink:
         self.worker = broker.attach()
         self.streams = streams
         self.results = results
+        if not Record(results).is_of(RUN):  # `up` begins it
+            Record(results).begin(RUN, {})
         self.sink: Sink | None = None
         self.error: BaseException | None = None
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

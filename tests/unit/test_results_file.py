@@ -12,7 +12,7 @@ import pytest
 from zpipe.errors import ResultsError
 from zpipe.messages import Eos, Result
 from zpipe.results import file as results_file
-from zpipe.results.file import INDEX_STEP, ResultsFile, check_unlocked, heads, is_unfinished
+from zpipe.results.file import INDEX_STEP, ResultsFile, check_unlocked, heads, run_in
 
 
 def frame(stream, seq, status="ok", run="r1", pad=""):
@@ -260,21 +260,20 @@ def test_two_pipelines_do_not_write_one_file(path):
     ],
 )
 def test_what_is_unfinished(path, lines, unfinished):
-    assert not is_unfinished(path, ["a"])
     write(path, *lines)
-    assert is_unfinished(path, ["a"]) == unfinished
+    assert run_in(path, ["a"]) == ("r1" if lines else None, not unfinished)
 
 
 def test_a_stream_that_had_not_begun_is_unfinished_too(path):
     write(path, frame("a", 1), eos("a", 2))
-    assert is_unfinished(path, ["a", "b"])
-    assert not is_unfinished(path, ["b"])  # another pipeline's file, and done
+    assert not run_in(path, ["a", "b"])[1]
+    assert run_in(path, ["b"])[1]  # another pipeline's file, and done
 
 
 def test_what_is_no_results_file_is_not_taken_for_one(path):
     path.write_text("Dear diary,\n")
     with pytest.raises(ResultsError, match=r"byte 0: not a line"):
-        is_unfinished(path, ["a"])
+        run_in(path, ["a"])
     assert path.read_text() == "Dear diary,\n"
     write(path, frame("a", 1), eos("a", 2))
     assert [(head.type, head.seq, head.name) for head in heads(path)] == [("frame", 1, "img1.png"), ("eos", 2, "")]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -225,7 +225,7 @@ def up(
     config: str | Path,
     *,
     set: dict[str, object] | None = None,  # noqa: A002
-    resume: bool = False,
+    resume: bool | Literal["anyway"] = False,
     overwrite: bool = False,
 ) -> Run:
     """Start a pipeline; returns when its workers are starting and its endpoints are bound. A context manager.
@@ -235,5 +235,7 @@ def up(
     arguments = ["up", str(config), "--json"]
     for key, value in (set or {}).items():
         arguments += ["--set", f"{key}={msgspec.json.encode(value).decode()}"]
-    arguments += ["--resume"] * resume + ["--overwrite"] * overwrite
+    arguments += [f"--resume={resume}" if resume == "anyway" else "--resume"] * bool(resume) + [
+        "--overwrite"
+    ] * overwrite
     return Run(arguments)

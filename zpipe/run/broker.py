@@ -29,6 +29,7 @@ from zpipe.rules.ledger import Ledger
 from zpipe.rules.life import Life
 from zpipe.run.condemning import condemn
 from zpipe.run.plan import Handover, Plan
+from zpipe.run.resume import RunResults
 from zpipe.run.status import Status
 from zpipe.run.supervisor import Death, Supervisor, Worker
 from zpipe.snapshot import Snapshot
@@ -57,6 +58,7 @@ class Hands:
     store: Store
     supervisor: Supervisor
     signals: Signals
+    results: RunResults
 
 
 class Broker:
@@ -71,7 +73,7 @@ class Broker:
         self.status = status
         self.life = Life()
         self.links, self.store, self.supervisor = hands.links, hands.store, hands.supervisor
-        self._control, self._wakeup = hands.control, hands.signals
+        self._control, self._wakeup, self._results = hands.control, hands.signals, hands.results
         self._handover = handover
         self._report = report
         self._balance = balance.Balance(plan.automatic(), plan.place.cores)
@@ -180,6 +182,7 @@ class Broker:
             case wire.Ready(total=total):
                 if worker.stage.kind == "ingest":
                     self.status.totals[worker.stage.number] = total
+                    self._results.keep_list(str(self.config.ingest[worker.stage.number].stream))
                 self._joining.append(worker)
             case wire.Bound(publish=publish, history=history):
                 self._handover.endpoints = self.status.publish, self.status.history = publish, history
@@ -214,6 +217,7 @@ class Broker:
             if self.life.state == "stopping" or (self.life.state == "lingering" and worker.stage.kind == "sink"):
                 self._outgoing[worker.number].append(wire.Stop())
             elif self.ledger.started and self.life.move("started"):
+                self._results.begin()  # what is to be sent has not left yet
                 self.status.began = time.monotonic()
 
     def _perform(self, actions: Sequence[accounts.Action]) -> None:
@@ -226,6 +230,7 @@ class Broker:
                 case accounts.GrantSlots(worker, slots):
                     self._outgoing[worker].append(wire.Grant(slots))
                 case accounts.CloseStream(worker, stream, total):
+                    self._results.begin()  # drained before the start
                     close = wire.Close(stream, total, self.ledger.streams[stream].drained)
                     self._outgoing[worker].append(close)
                 case accounts.DismissWorker(worker):

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 from zpipe.config.keys import Config, ModelConfig
 from zpipe.orders import Condemned, IngestTask, SinkTask, StageTask, Subscribers, Task
-from zpipe.results.file import ResultsFile
 from zpipe.rules import balance
 from zpipe.rules.credit import DEPTH, limit_for
 from zpipe.rules.ledger import Ledger
+from zpipe.run.resume import RunResults
 from zpipe.run.supervisor import Death, StageWorkers
 from zpipe.wire import MOST as MOST_SLOTS
 
@@ -78,7 +78,7 @@ class Plan:
         """All of them, in the order in which they are started: the slowest to be ready last."""
         return [self.sink, *self.stages, *self.sources]
 
-    def ledger(self, results: ResultsFile) -> Ledger:
+    def ledger(self, results: RunResults) -> Ledger:
         """The ledger, going on where the results end. A source whose end is in there is not started."""
         slots = self.config.frames.in_flight
         most = MOST_SLOTS if isinstance(slots, str) else slots

@@ -59,6 +59,7 @@ class Status:
         self.totals: list[int | None] = [None for _ in config.ingest]
         self.skipped = [0 for _ in config.ingest]
         self.rejected = 0
+        self.kept = ""
         self._config = config
         self._run = run
         self._ledger = ledger
@@ -95,6 +96,7 @@ class Status:
             memory=self._memory(),
             stale=self._ledger.stale,
             rejected=self.rejected,
+            kept=self.kept,
         )
 
     def account(self) -> Account:

@@ -77,7 +77,7 @@ class JsonLines(Display):
 
     def started(self, snapshot: Snapshot) -> None:
         """Where to subscribe."""
-        keys = ("name", "run", "pid", "publish", "history", "results")
+        keys = ("name", "run", "pid", "publish", "history", "results", "kept")
         self._emit("started", {key: getattr(snapshot, key) for key in keys})
 
     def progress(self, snapshot: Snapshot) -> None:

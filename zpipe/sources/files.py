@@ -38,14 +38,15 @@ def printable(name: str) -> str:
 
 
 class FileFrame:
-    """One image file, read as it is; decoding is the detect worker's."""
+    """One image file, read as it is; decoding is the detect worker's. `seen`: its size and time when it was listed."""
 
-    __slots__ = ("_max_pixels", "_path", "name")
+    __slots__ = ("_max_pixels", "_path", "_seen", "name")
 
-    def __init__(self, name: str, path: str, max_pixels: int) -> None:
+    def __init__(self, name: str, path: str, max_pixels: int, seen: tuple[int, int] | None = None) -> None:
         self.name = name
         self._path = path
         self._max_pixels = max_pixels
+        self._seen = seen
 
     def load(self, room: Room) -> None:
         """Reads the file into `room` without a copy in between."""
@@ -56,6 +57,10 @@ class FileFrame:
                 self._read(file, room)
             finally:
                 os.close(file)
+        except FileNotFoundError as error:
+            was_there = self._seen is not None and self._seen[0] >= 0
+            reason = "is gone: it was there when the run began" if was_there else f"cannot be read: {error.strerror}"
+            raise FrameError(reason) from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in a name from a list file
             raise FrameError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
@@ -64,6 +69,8 @@ class FileFrame:
         if not stat.S_ISREG(status.st_mode):
             raise FrameError("is a directory" if stat.S_ISDIR(status.st_mode) else "is not a regular file")
         size_bytes = status.st_size
+        if self._seen is not None and self._seen[0] >= 0 and self._seen != (size_bytes, status.st_mtime_ns):
+            raise FrameError(f"has changed since the run began: had {self._seen[0]:,} bytes, has {size_bytes:,}")
         if size_bytes == 0:
             raise FrameError("the file is empty")
         most_bytes = BYTES_PER_PIXEL * self._max_pixels + METADATA_BYTES
@@ -90,10 +97,15 @@ class FileSource:
     replayable = True
     rate = 0.0
 
-    def __init__(self, folder: str, files: Sequence[str], max_pixels: int, skipped: int = 0, note: str = "") -> None:
-        """`files`: paths as the file system has them, relative to `folder` or absolute."""
-        self._folder = folder
-        self._files = files
+    def __init__(
+        self, folder: str, files: Sequence[str], max_pixels: int, skipped: int = 0, note: str = "",
+        seen: Sequence[tuple[int, int]] | None = None,
+    ) -> None:  # fmt: skip
+        """`files`: paths as the file system has them, relative to `folder` or absolute. `seen`: their sizes and times
+        of change when they were listed (`listing.py`); they must still have them."""
+        self.folder = folder
+        self.files = files
+        self._seen = seen
         self.total: int | None = len(files)
         self.skipped = skipped
         self.note = note
@@ -101,12 +113,13 @@ class FileSource:
 
     def frames(self, start: int = 1, beat: Beat = do_nothing, avoid: Collection[int] = ()) -> Iterator[FileFrame]:
         """The files from number `start` on. None is read on the way to another."""
-        for file in islice(self._files, start - 1, None):
-            yield FileFrame(printable(file), os.path.join(self._folder, file), self._max_pixels)
+        for number, file in enumerate(islice(self.files, start - 1, None), start - 1):
+            seen = self._seen[number] if self._seen else None
+            yield FileFrame(printable(file), os.path.join(self.folder, file), self._max_pixels, seen)
 
     def names(self) -> Iterator[str]:
         """The names of all frames."""
-        return map(printable, self._files)
+        return map(printable, self.files)
 
     def close(self) -> None:
         """Nothing is open between frames."""

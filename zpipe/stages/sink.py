@@ -15,15 +15,20 @@ import zmq
 
 from zpipe import messages, wire
 from zpipe.config.keys import Config
-from zpipe.errors import ZpipeError
+from zpipe.errors import ResultsError, ZpipeError
 from zpipe.orders import SinkTask
 from zpipe.results.file import ResultsFile
 from zpipe.results.publisher import REJOIN_S, Publisher
+from zpipe.results.record import Record
 from zpipe.transport.board import Heart
 from zpipe.transport.endpoints import bind_pair
 from zpipe.transport.link import BEAT_MS, WorkerLink
 
 LINGER_MS = 100
+
+CHECK_S = 1.0
+"""So often somebody may have removed the results file, or exchanged it, without being noticed. That it was cut shows
+with the next line."""
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +49,10 @@ class Sink:
         self._linger_s = config.sink.linger_s
         self._encoder = msgspec.json.Encoder()
         self._stopping = False
-        self.file = ResultsFile(Path(config.sink.results), fresh=False)
+        self._record = Record(Path(config.sink.results))
+        self.file = ResultsFile.nothing_yet(Path(config.sink.results))
+        self._next_check = 0.0
+        self._open_file()
         # A restarted sink takes its predecessor's endpoints, whatever free ports those were.
         endpoints = task.endpoints or (config.sink.publish, config.sink.history)
         try:
@@ -84,6 +92,11 @@ class Sink:
         """Wait for something to do and do it: results first, one history request after each burst of them."""
         ready = dict(self._poller.poll(timeout_ms))
         self._heart.beat()
+        if (now := time.monotonic()) >= self._next_check:
+            self._next_check = now + CHECK_S
+            self._open_file()
+            if self.file.is_open:
+                self.file.check()
         if self._link.inlet in ready:
             self._take_results()
         if self.out.live in ready:
@@ -96,6 +109,26 @@ class Sink:
         """Close sockets and file. What was published leaves first, as far as subscribers take it."""
         self.out.close()
         self.file.close()
+
+    # ---- the results file ---------------------------------------------------------------------------------
+
+    def _open_file(self) -> None:
+        """Open the results file once the run has begun: before, it is still that of the run before this one."""
+        if self.file.is_open or not self._record.is_of(self._task.run):
+            return
+        self.file = ResultsFile(self.file.path, fresh=False)
+        for name, published in zip(self._streams, self._task.published, strict=True):
+            if (has := self.file.stream(name).seq) < published:
+                raise ResultsError(
+                    f"results file {self.file.path} has {has} results of stream {name}, and {published} were "
+                    "published: continue with --resume, which makes it whole"
+                )
+
+    def _need_file(self) -> None:
+        """Have the file open: something is to be written."""
+        self._open_file()
+        if not self.file.is_open:
+            raise ResultsError(f"the run's record {self._record.folder} is gone: start anew with --overwrite")
 
     # ---- results ------------------------------------------------------------------------------------------
 
@@ -111,6 +144,8 @@ class Sink:
                 ends.append(message)
             elif isinstance(message, wire.Stop):
                 self._stopping = True
+        if (touched or ends) and not self.file.is_open:
+            self._need_file()
         said: list[wire.FromWorker] = [done for stream in touched if (done := self._publish_ready(stream))]
         said += [self._end(end) for end in ends]
         if said:
@@ -159,6 +194,7 @@ class Sink:
         name = self._streams[close.stream]
         account, seq = self.file.stream(name), close.count + 1
         self._heart.begin(close.stream, seq)
+        self.file.check()
         if not account.closed:
             eos = messages.Eos(
                 run=self._task.run, stream=name, seq=seq, ok=account.ok, failed=account.failed, dropped=0,

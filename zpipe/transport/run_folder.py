@@ -2,6 +2,7 @@
 
     lock            held (flock) by `zpipe up` for as long as it lives; the kernel lets go of it when it dies
     config.json     what the workers read their stage from
+    STREAM.list     the frames of a stream as they were listed first (sources/listing.py)
     board           heartbeats (board.py)
     slot-N          frames in flight (frames.py)
     inbox, w-N      sockets of the links (link.py); control: the control socket (control.py)
