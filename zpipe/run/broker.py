@@ -233,6 +233,7 @@ class Broker:
                 case accounts.CondemnFrame(frame, stage):
                     reason = self._handover.deaths.pop((frame.stream, frame.seq), "its worker died")
                     condemn(frame, self.config, self.plan.stages[stage].name, reason, self.store)
+                    self.plan.stages[stage].restart.condemned((frame.stream, frame.seq))
 
     def _flush(self) -> None:
         """Send what has gathered, one part to each worker."""
@@ -250,11 +251,11 @@ class Broker:
             self._lose(death)
 
     def _lose(self, death: Death) -> None:
-        worker, working = death.worker, death.row.working
+        worker = death.worker
         self._handover.learn(death, self.ledger)
         if worker.stage.kind == "sink" and death.exit_code == 0 and self.life.can("left"):
             self._stop_workers()
-        self._perform(self.ledger.lost(worker.number, working))
+        actions = self.ledger.lost(worker.number, death.blamed)
         try:
             self.supervisor.bury(death, time.monotonic())
         except RunFailed as error:
@@ -263,6 +264,7 @@ class Broker:
                 self._fail(error)
             elif worker.stage.kind == "sink":  # all is published: it was only to let subscribers catch up
                 self._stop_workers()
+        self._perform(actions)
         if self.life.state != "stopping":
             self._keep_counts(time.monotonic())
 

@@ -50,12 +50,13 @@ class Ingest:
                 break
             message = self._read(frame, self._slots.popleft())
             self._seq += 1
-            self._link.put(message, self._heart.finish())
+            self._link.put(message, self._heart.done())
         self._heart.beat()
         if self._source.note:
             log.warning("source.note stream=%s %s", self._stream, self._source.note)
         self._link.send(wire.End(self._link.worker, self._seq - 1, self._source.skipped, not ended))
         while not self._stopping:
+            self._heart.beat()
             self._listen(self._link.receive())
 
     def _beat(self) -> None:
@@ -67,12 +68,11 @@ class Ingest:
         self._listen(self._link.take())
         while not (self._slots or self._stopping):
             self._link.flush()
+            self._heart.beat()
             self._listen(self._link.receive())
         return not self._stopping
 
     def _listen(self, messages: list[wire.ToWorker]) -> None:
-        if not messages and not self._slots:
-            self._heart.beat()
         for message in messages:
             if isinstance(message, wire.Grant):
                 self._slots.extend(message.slots)

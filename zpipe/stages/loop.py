@@ -54,14 +54,21 @@ class StageWork(Protocol):
 
 
 class Loop:
-    """Takes frames, works on each, passes it on."""
+    """Takes frames, works on each, passes it on.
 
-    def __init__(self, stage: StageWork, link: WorkerLink, heart: Heart, store: Store, max_pixels: int) -> None:
+    `careful`: workers before this one have died, so each output leaves before the next frame is touched. Where several
+    leave together, the one of whose frame the process dies as it sends cannot be told from the others.
+    """
+
+    def __init__(
+        self, stage: StageWork, link: WorkerLink, heart: Heart, store: Store, max_pixels: int, careful: bool = False
+    ) -> None:
         self._stage = stage
         self._link = link
         self._heart = heart
         self._store = store
         self._max_pixels = max_pixels
+        self._careful = careful
 
     def run(self) -> None:
         """Until told to stop."""
@@ -72,7 +79,9 @@ class Loop:
                 if isinstance(message, wire.Work):
                     self._heart.begin(message.stream, message.seq)
                     output = self.output_of(message)
-                    self._link.put(output, self._heart.finish())
+                    self._link.put(output, self._heart.done())
+                    if self._careful:
+                        self._link.flush()
             self._link.flush()
             self._heart.beat()
 
