@@ -105,6 +105,12 @@ def cpu_seconds_of_family(pid: int) -> float:
     return used.own_s + used.of_dead_s + sum(each.own_s for each in others if each is not None and each.parent == pid)
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes whose parent it is, ended ones that were not reaped included."""
+    numbers = (int(entry) for entry in os.listdir(PROC) if entry.isdecimal())
+    return [number for number in numbers if (used := _used(number)) is not None and used.parent == pid]
+
+
 def private_bytes(pid: int) -> int:
     """Resident memory of a process that is not shared, so that sums count nothing twice; 0 if it is gone."""
     try:
