@@ -77,7 +77,7 @@ def serve_ingest(task: IngestTask, order: Order, config: Config, link: WorkerLin
     entry, store = config.ingest[task.stream], Store(order.folder)
     source = open_source(entry, config.frames.max_pixels)
     link.send(wire.Ready(link.worker, source.total))
-    Ingest(link, heart, store, source, str(entry.stream), task).run()
+    Ingest(link, heart, store, source, str(entry.stream), task, config.frames.max_pixels).run()
     let_go(source)
     store.close()
 

@@ -28,6 +28,7 @@ from zpipe.rules.conduct import MAY_SAY
 from zpipe.rules.ledger import Ledger
 from zpipe.rules.life import Life
 from zpipe.run.condemning import condemn
+from zpipe.run.memory import Memory
 from zpipe.run.plan import Handover, Plan
 from zpipe.run.status import Status
 from zpipe.run.supervisor import Death, Supervisor, Worker
@@ -72,6 +73,7 @@ class Broker:
         self.life = Life()
         self.links, self.store, self.supervisor = hands.links, hands.store, hands.supervisor
         self._control, self._wakeup = hands.control, hands.signals
+        self._memory = Memory(hands.store, ledger, hands.supervisor)
         self._handover = handover
         self._report = report
         self._balance = balance.Balance(plan.automatic(), plan.place.cores)
@@ -136,6 +138,7 @@ class Broker:
             self._keep_balance(now)
         if self.life.state != "stopping":
             self._keep_counts(now)
+            self._keep_memory(now)
         if now > self._deadline:
             self._kill_all()
         self._report(self._snapshot)
@@ -149,6 +152,7 @@ class Broker:
     def _take_messages(self) -> None:
         for message in self.links.receive():
             self._perform(self._event(message))
+        self._memory.give_back(time.monotonic(), self.ledger.free)
 
     def _event(self, message: wire.FromWorker) -> Sequence[accounts.Action]:
         """The ledger's event for a message."""
@@ -224,6 +228,7 @@ class Broker:
                     work = wire.Work(frame.stream, frame.seq, frame.picture, frame.attempts, frame.body)
                     self._outgoing[worker].append(work)
                 case accounts.GrantSlots(worker, slots):
+                    self._memory.give_back(time.monotonic(), slots)
                     self._outgoing[worker].append(wire.Grant(slots))
                 case accounts.CloseStream(worker, stream, total):
                     close = wire.Close(stream, total, self.ledger.streams[stream].drained)
@@ -272,6 +277,12 @@ class Broker:
         for worker in self.supervisor.reconcile(now):
             worker.retiring = True
             self._perform(self.ledger.retire(worker.number))
+
+    def _keep_memory(self, now: float) -> None:
+        try:
+            self._memory.look(now)
+        except RunFailed as error:
+            self._fail(error)
 
     def _tune(self) -> None:
         """Let workers hold as many frames as their speed calls for, and so many be in flight."""

@@ -5,6 +5,7 @@ and a row there.
 """
 
 import time
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple, Protocol
 
@@ -14,9 +15,14 @@ from zpipe.errors import FrameError
 from zpipe.messages import Resolution, Result
 from zpipe.models.interface import Classifier, Detector
 from zpipe.pixels import Pixels
+from zpipe.source import do_nothing
+from zpipe.stages.memory import take_memory
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
-from zpipe.transport.store import Store
+from zpipe.transport.store import Slot, Store
+
+MOST_WAIT_S = 10.0
+"""A frame that holds its encoded bytes and waits for room for its pixels is given up after so long."""
 
 
 class Means(NamedTuple):
@@ -88,7 +94,7 @@ class Loop:
     def output_of(self, frame: wire.Work) -> wire.Output:
         """What the stage makes of a frame; a frame that it cannot work on is a `failed` result."""
         result = messages.unpack(frame.body)
-        picture = StoredPicture(self._store, self._max_pixels, frame.picture, result)
+        picture = StoredPicture(self._store, self._heart, self._max_pixels, frame.picture, result)
         began = time.perf_counter()
         try:
             self._stage.work(result, picture)
@@ -106,8 +112,9 @@ class Loop:
 class StoredPicture:
     """A frame's picture in the store; the first stage that wants to see it decodes it, straight into its slot."""
 
-    def __init__(self, store: Store, max_pixels: int, where: wire.Picture, result: Result) -> None:
+    def __init__(self, store: Store, heart: Heart, max_pixels: int, where: wire.Picture, result: Result) -> None:
         self._store = store
+        self._heart = heart
         self._max_pixels = max_pixels
         self._where = where
         self._result = result
@@ -122,11 +129,16 @@ class StoredPicture:
         else:
             from zpipe.images.decoding import decode  # a stage that comes later in the chain needs no decoder
 
-            image = decode(slot.read_encoded(), slot.pixels, self._max_pixels)
+            image = decode(slot.read_encoded(), partial(self._take_room, slot), self._max_pixels)
             self._result.resolution = Resolution(image.shape[1], image.shape[0])
         self.took_s += time.perf_counter() - began
         self._result.timing_ms.setdefault("decode", round(self.took_s * 1e3, 3))
         return image
+
+    def _take_room(self, slot: Slot, height: int, width: int) -> Pixels:
+        """Memory for the pixels. Where it was short, ingest has taken it; but a header may be wrong, or memory may have
+        become short since. Then others give some back, or all wait for each other, and one must end that."""
+        return take_memory(lambda: slot.pixels(height, width), do_nothing, self._heart, self._store, MOST_WAIT_S)
 
 
 class DecodedPicture:

@@ -24,7 +24,8 @@ from typing import NamedTuple
 ROWS = 1024
 """Most workers alive at once; a row is used again when its worker is reaped. 64 KiB."""
 
-STARTING, IDLE, BUSY = 0, 1, 2
+STARTING, IDLE, BUSY, WAITING = 0, 1, 2, 3
+"""WAITING: for shared memory, which others will give back."""
 
 _ROW = struct.Struct("7Q2I")
 _WORK = struct.Struct("5Q")
@@ -94,6 +95,14 @@ class Heart:
     def beat(self) -> None:
         """Alive and waiting for work; what it has done has left."""
         _WORK.pack_into(self._memory, self._at, IDLE, self._stream, self._seq, 0, _now())
+
+    def wait(self) -> None:
+        """Alive and waiting for memory; to be said again and again until `resume`."""
+        _WORK.pack_into(self._memory, self._at, WAITING, self._stream, self._seq, 0, _now())
+
+    def resume(self) -> None:
+        """Working on the same frame again, from now on."""
+        self.begin(self._stream, self._seq)
 
     def begin(self, stream: int, seq: int) -> None:
         """Working on this frame from now on. MUST come before anything of the frame is touched."""
