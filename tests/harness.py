@@ -97,8 +97,11 @@ class Pipeline:
     living: ClassVar[list["Pipeline"]] = []
     """All whose end was not waited for: what a failed test leaves is ended by the fixture of tests/faults."""
 
-    def __init__(self, config: Path, *options: str, env: dict[str, str] | None = None, limits: str = "") -> None:
-        """`env`: more environment; `limits`: arguments of the shell's `ulimit` for it and its workers."""
+    def __init__(
+        self, config: Path, *options: str, env: dict[str, str] | None = None, limits: str = "", shared: str = ""
+    ) -> None:
+        """`env`: more environment; `limits`: arguments of the shell's `ulimit` for it and its workers; `shared`: how
+        large /dev/shm is for them, which nobody else sees then (only root may)."""
         self.config: dict[str, Any] = json.loads(config.read_text())
         self.name = self.config["name"]
         self.results = Path(self.config["sink"]["results"])
@@ -106,6 +109,9 @@ class Pipeline:
         command = [*ZPIPE, "up", str(config), "--json", *options]
         if limits:
             command = ["sh", "-c", f'ulimit {limits} && exec "$@"', "sh", *command]
+        if shared:
+            mount = f'mount -t tmpfs -o size={shared} none /dev/shm && exec "$@"'
+            command = ["unshare", "-m", "sh", "-c", mount, "sh", *command]
         with open(self.stderr, "ab") as stderr:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL,

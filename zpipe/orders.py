@@ -27,13 +27,15 @@ class StageTask(msgspec.Struct, frozen=True, tag="stage"):
     """Work for model stage number `stage` of the chain.
 
     `threads`: how many it may compute with; `models`: folder that Python models are imported from; `cache`: folder of
-    compiled models.
+    compiled models; `careful`: others of the stage have died by themselves, so it must be clear at any moment which
+    frame is in work.
     """
 
     stage: int
     threads: int
     models: str
     cache: str
+    careful: bool = False
 
 
 class Subscribers(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ numpy alone costs a tenth of a second.
 import logging
 import signal
 from pathlib import Path
+from typing import Protocol
 
 import zmq
 
@@ -22,6 +23,15 @@ from zpipe.errors import ZpipeError
 from zpipe.orders import IngestTask, Order, SinkTask, StageTask
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
+
+log = logging.getLogger(__name__)
+
+
+class Closable(Protocol):
+    """What is closed at the end."""
+
+    def close(self) -> None:
+        """Let go."""
 
 
 def main(arguments: list[str]) -> int:
@@ -67,8 +77,8 @@ def serve_ingest(task: IngestTask, order: Order, config: Config, link: WorkerLin
     entry, store = config.ingest[task.stream], Store(order.folder)
     source = open_listed(entry, config.frames.max_pixels, Path(order.folder) / f"{entry.stream}.list")
     link.send(wire.Ready(link.worker, source.total))
-    Ingest(link, heart, store, source, str(entry.stream), task).run()
-    source.close()
+    Ingest(link, heart, store, source, str(entry.stream), task, config.frames.max_pixels).run()
+    let_go(source)
     store.close()
 
 
@@ -80,9 +90,17 @@ def serve_stage(task: StageTask, order: Order, config: Config, link: WorkerLink,
     store = Store(order.folder)
     stage = open_stage(config.stages[task.stage], Means(task.threads, task.cache, task.models))
     link.send(wire.Ready(link.worker))
-    Loop(stage, link, heart, store, config.frames.max_pixels).run()
-    stage.close()
+    Loop(stage, link, heart, store, config.frames.max_pixels, task.careful).run()
+    let_go(stage)
     store.close()
+
+
+def let_go(opened: Closable) -> None:
+    """Close it at the end of all work. What a model, or a library, raises then cannot hurt a result any more."""
+    try:
+        opened.close()
+    except Exception as error:
+        log.warning('worker.close_failed of=%s reason="%s: %s"', type(opened).__name__, type(error).__name__, error)
 
 
 def serve_sink(task: SinkTask, order: Order, config: Config, link: WorkerLink, heart: Heart) -> None:

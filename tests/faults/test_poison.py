@@ -87,6 +87,30 @@ def test_poison_for_ingest(seq: int, how: str, tmp_path: Path, frames: Path, cal
     assert [line for line in lines[:-1] if line["seq"] != seq] == [line for line in calm[:-1] if line["seq"] != seq]
 
 
+def test_a_frame_whose_worker_dies_as_it_passes_it_on(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
+    """Edge 20: the model closes file descriptors, so the worker is through with the frame and dies as it sends."""
+    fault = {"role": "detect", "at": "detect", "where": "after", "seq": 60, "how": "close_files", "times": 1000}
+    pipeline = Pipeline(make_config(tmp_path, frames), env=with_faults(tmp_path, fault))
+    assert pipeline.wait() == 0, pipeline.said()
+    lines = essences(pipeline.results)
+    (failed,) = [line for line in lines if line.get("status") == "failed"]
+    assert (failed["seq"], failed["error"]["stage"]) == (60, "detect")
+    assert failed["error"]["reason"].startswith("3 attempts: ")
+    assert [line for line in lines[:-1] if line["seq"] != 60] == [line for line in calm[:-1] if line["seq"] != 60]
+    assert pipeline.said().count("worker.lost") <= 6  # before the first is careful, neighbours may be suspected once
+
+
+@pytest.mark.nightly
+def test_a_model_that_crashes_after_every_frame_ends_the_run(tmp_path: Path, frames: Path) -> None:
+    """Edge 20: a thread of the model crashes a moment after each frame; it was 753 restarts in 40 s, without end."""
+    fault = {"role": "detect", "at": "detect", "where": "after", "seq": 0, "how": "segfault_soon", "times": 1000}
+    config = make_config(tmp_path, frames, detect={"count": 1, "options": {"nap_ms": 5}})
+    pipeline = Pipeline(config, env=with_faults(tmp_path, fault))
+    assert pipeline.wait() == 1, pipeline.said()
+    assert "detect-0 keeps dying, whatever the frame: signal SIGSEGV" in pipeline.said()
+    assert pipeline.said().count("worker.lost") < 40
+
+
 def test_strict_says_that_frames_failed(tmp_path: Path) -> None:
     frames = make_frames(tmp_path / "frames", 5, {3: BLUE})
     options = {"count": 1, "options": {"deadly": True}}

@@ -5,14 +5,16 @@ can wrap the function in whose middle a test wants the process to die. `faults.j
 
     {"role": "sink", "at": "log", "seq": 40, "how": "exit", "times": 1}
 
-`at` is one of `PLACES`, `how` one of `HOWS`; each fault strikes `times` times in all (1), in whichever process of the
-role comes there. `where`: `before` the function (the default), `half` through it (log only), or `after` it.
+`at` is one of `PLACES`, `how` one of `HOWS`, `seq` the frame (0: each); each fault strikes `times` times in all (1), in
+whichever process of the role comes there. `where`: `before` the function (the default), `half` through it (log only),
+or `after` it.
 """
 
 import json
 import os
 import signal
 import sys
+import threading
 import time
 from functools import wraps
 from pathlib import Path
@@ -23,6 +25,8 @@ HOWS = {
     "exit": lambda: os._exit(7),
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "close_files": lambda: os.closerange(3, 1 << 10),
+    "segfault_soon": lambda: threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGSEGV)).start(),
     "hang": lambda: time.sleep(3600),
     "nap": lambda: time.sleep(1),
 }
@@ -37,6 +41,7 @@ def strike(number, fault):
             continue
         print(f"fault: {fault['at']} {fault['seq']} {fault['how']}", flush=True)
         HOWS[fault["how"]]()
+        return
 
 
 def around(owner, name, seq_of, number, fault):
@@ -45,7 +50,7 @@ def around(owner, name, seq_of, number, fault):
 
     @wraps(method)
     def wrapped(*args):
-        hit = seq_of(*args) == fault["seq"]
+        hit = fault["seq"] in (0, seq_of(*args))
         if hit and fault.get("where", "before") == "before":
             strike(number, fault)
         if hit and fault.get("where") == "half":

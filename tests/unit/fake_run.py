@@ -177,6 +177,12 @@ class NoResults:
     def stream(self, name: str) -> Any:
         return SimpleNamespace(seq=0, ok=0, failed=0, closed=False)
 
+    def begin(self) -> None:
+        """The first frame may be read."""
+
+    def keep_list(self, stream: str) -> None:
+        """The source of the stream is open."""
+
 
 class NoStore:
     """No picture can be kept."""

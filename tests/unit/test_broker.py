@@ -76,7 +76,7 @@ class World:
         supervisor = Supervisor(
             plan.all, self.tmp_path, *fakes, lambda stage: plan.task_of(stage, ledger, self.handover)
         )
-        hands: Any = (self.links, self.control, NoStore(), supervisor, self.signals)
+        hands: Any = (self.links, self.control, NoStore(), supervisor, self.signals, NoResults())
         status = Status(config, "0123", ledger, supervisor, lambda: 0)
         self.broker = Broker(plan, ledger, self.handover, Hands(*hands), status, self.watch)
         self.broker.run()

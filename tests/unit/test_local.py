@@ -10,7 +10,7 @@ import pytest
 from harness import until
 
 from zpipe.engines import local as processes
-from zpipe.engines.local import TAIL_LINES, Process, Processes, ending
+from zpipe.engines.local import LAST_LINES, TAIL_LINES, TURN_BYTES, Process, Processes, ending
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,60 @@ def test_the_tail_is_the_last_lines_only(all_processes: Processes) -> None:
 
 
 def test_a_child_of_the_dead_that_holds_the_pipe_does_not_hold_us(all_processes: Processes) -> None:
-    code = "import subprocess; p = subprocess.Popen(['sleep', '60'], stdin=-1); print(p.pid, flush=True); sys.exit(3)"
+    code = "import subprocess; p = subprocess.Popen(['sleep', '60'], start_new_session=True); print(p.pid); sys.exit(3)"
     all_processes.start("detect-0", code)
     _, exit_code, lines = reaped(all_processes)
     assert exit_code == 3
     os.kill(int(lines[0]), signal.SIGKILL)
+
+
+def test_what_a_worker_has_started_dies_with_it(all_processes: Processes) -> None:
+    """Edge 25: processes that a model had started lived on."""
+    code = "import subprocess; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); os.abort()"
+    all_processes.start("detect-0", "import os; " + code)
+    _, exit_code, lines = reaped(all_processes)
+    assert exit_code == -signal.SIGABRT
+    until(lambda: all_processes.reap() or not psutil.pid_exists(int(lines[0])), what="the end of its child")
+
+
+def test_what_has_left_a_workers_group_dies_at_the_end(all_processes: Processes) -> None:
+    """Edge 25: a grandchild in a session of its own is nobody's child any more; it becomes ours."""
+    middle = "subprocess.Popen(['sleep', '60'], start_new_session=True)"
+    inner = f"import subprocess; p = {middle}; print(p.pid, flush=True)"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}], start_new_session=True)"
+    all_processes.start("detect-0", code)
+    *_, line = reaped(all_processes)[2]
+    stranger = psutil.Process(int(line))
+    assert stranger.ppid() == os.getpid()
+    all_processes.close()
+    assert not stranger.is_running()
+
+
+def test_who_was_our_child_before_is_left_alone() -> None:
+    other = subprocess.Popen(["sleep", "60"])
+    made = Processes()
+    made.start("detect-0", "")
+    made.close()
+    assert other.poll() is None
+    other.kill()
+    other.wait()
+
+
+def test_a_flood_of_log_is_read_in_small_turns(all_processes: Processes) -> None:
+    """Edge 25: 138 MB of it stalled the broker for seven seconds."""
+    all_processes.start("detect-0", "while True: print('flood' * 20)")
+    until(lambda: list(all_processes.read_logs()), what="its log")
+    for _ in range(20):
+        until(lambda: len("".join(line for _, line in all_processes.read_logs())) in range(1, 2 * TURN_BYTES))
+
+
+def test_the_log_of_the_dead_has_an_end_though_others_write_on(all_processes: Processes) -> None:
+    """Edge 25: a child that holds the pipe of a dead worker, and writes faster than we read."""
+    child = "while True: print('.')"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True)"
+    all_processes.start("detect-0", code)
+    _, _, lines = reaped(all_processes)
+    assert len(lines) <= LAST_LINES + 1
 
 
 def test_a_worker_is_in_a_process_group_of_its_own_with_one_thread_for_algebra(all_processes: Processes) -> None:

@@ -28,6 +28,7 @@ from zpipe.rules.conduct import MAY_SAY
 from zpipe.rules.ledger import Ledger
 from zpipe.rules.life import Life
 from zpipe.run.condemning import condemn
+from zpipe.run.shared_memory import SharedMemory
 from zpipe.run.plan import Handover, Plan
 from zpipe.run.resume import RunResults
 from zpipe.run.status import Status
@@ -74,6 +75,7 @@ class Broker:
         self.life = Life()
         self.links, self.store, self.supervisor = hands.links, hands.store, hands.supervisor
         self._control, self._wakeup, self._results = hands.control, hands.signals, hands.results
+        self._memory = SharedMemory(hands.store, ledger, hands.supervisor)
         self._handover = handover
         self._report = report
         self._balance = balance.Balance(plan.automatic(), plan.place.cores)
@@ -138,6 +140,7 @@ class Broker:
             self._keep_balance(now)
         if self.life.state != "stopping":
             self._keep_counts(now)
+            self._keep_memory(now)
         if now > self._deadline:
             self._kill_all()
         self._report(self._snapshot)
@@ -151,6 +154,7 @@ class Broker:
     def _take_messages(self) -> None:
         for message in self.links.receive():
             self._perform(self._event(message))
+        self._memory.give_back(time.monotonic(), self.ledger.free)
 
     def _event(self, message: wire.FromWorker) -> Sequence[accounts.Action]:
         """The ledger's event for a message."""
@@ -228,6 +232,7 @@ class Broker:
                     work = wire.Work(frame.stream, frame.seq, frame.picture, frame.attempts, frame.body)
                     self._outgoing[worker].append(work)
                 case accounts.GrantSlots(worker, slots):
+                    self._memory.give_back(time.monotonic(), slots)
                     self._outgoing[worker].append(wire.Grant(slots))
                 case accounts.CloseStream(worker, stream, total):
                     self._results.begin()  # drained before the start
@@ -238,6 +243,7 @@ class Broker:
                 case accounts.CondemnFrame(frame, stage):
                     reason = self._handover.deaths.pop((frame.stream, frame.seq), "its worker died")
                     condemn(frame, self.config, self.plan.stages[stage].name, reason, self.store)
+                    self.plan.stages[stage].restart.condemned((frame.stream, frame.seq))
 
     def _flush(self) -> None:
         """Send what has gathered, one part to each worker."""
@@ -255,11 +261,11 @@ class Broker:
             self._lose(death)
 
     def _lose(self, death: Death) -> None:
-        worker, working = death.worker, death.row.working
+        worker = death.worker
         self._handover.learn(death, self.ledger)
         if worker.stage.kind == "sink" and death.exit_code == 0 and self.life.can("left"):
             self._stop_workers()
-        self._perform(self.ledger.lost(worker.number, working))
+        actions = self.ledger.lost(worker.number, death.blamed)
         try:
             self.supervisor.bury(death, time.monotonic())
         except RunFailed as error:
@@ -268,6 +274,7 @@ class Broker:
                 self._fail(error)
             elif worker.stage.kind == "sink":  # all is published: it was only to let subscribers catch up
                 self._stop_workers()
+        self._perform(actions)
         if self.life.state != "stopping":
             self._keep_counts(time.monotonic())
 
@@ -275,6 +282,12 @@ class Broker:
         for worker in self.supervisor.reconcile(now):
             worker.retiring = True
             self._perform(self.ledger.retire(worker.number))
+
+    def _keep_memory(self, now: float) -> None:
+        try:
+            self._memory.look(now)
+        except RunFailed as error:
+            self._fail(error)
 
     def _tune(self) -> None:
         """Let workers hold as many frames as their speed calls for, and so many be in flight."""

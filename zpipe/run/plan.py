@@ -45,11 +45,11 @@ class Handover:
                 self.under_way[working[0]] = working[1]
             if worker.ready:  # one that was not has not met all that its predecessor had
                 self.audience = Subscribers(death.row.subscribers, death.row.behind)
-        elif working is not None:
+        elif death.blamed is not None:
             tail = list(worker.process.tail)[-5:]
             published = [stream.published for stream in ledger.streams]
             self.deaths = {(n, seq): said for (n, seq), said in self.deaths.items() if seq > published[n]}
-            self.deaths[working] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
+            self.deaths[death.blamed] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
 
 
 class Plan:
@@ -108,7 +108,7 @@ class Plan:
         """What a new worker is to do, at this moment."""
         match workers.kind:
             case "ingest":
-                return self._ingest_task(workers.number, ledger, handover)
+                return self._ingest_task(workers, ledger, handover)
             case "sink":
                 published = [stream.published for stream in ledger.streams]
                 under_way = [(n, seq) for n, seq in handover.under_way.items() if seq > published[n]]
@@ -117,12 +117,15 @@ class Plan:
                 config = self.config.stages[workers.number].config
                 wanted = config.threads if isinstance(config, ModelConfig) else "auto"
                 threads = balance.threads(wanted, [stage.wanted for stage in self.stages], self.place.cores)
-                return StageTask(workers.number, threads, self.place.models, self.place.cache)
+                careful = workers.restart.has_crashed
+                return StageTask(workers.number, threads, self.place.models, self.place.cache, careful)
 
     @staticmethod
-    def _ingest_task(number: int, ledger: Ledger, handover: Handover) -> IngestTask:
+    def _ingest_task(workers: StageWorkers, ledger: Ledger, handover: Handover) -> IngestTask:
+        number = workers.number
         stream, condemned = ledger.streams[number], handover.condemned.setdefault(number, [])
         if ledger.condemned(number) and stream.suspect not in [frame.seq for frame in condemned]:
             reason = handover.deaths.get((number, stream.suspect), "ingest died")
             condemned.append(Condemned(stream.suspect, f"{stream.attempts - 1} attempts: {reason}"))
+            workers.restart.condemned((number, stream.suspect))
         return IngestTask(number, stream.read + 1, list(condemned))

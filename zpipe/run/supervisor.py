@@ -16,7 +16,7 @@ from pathlib import Path
 
 from zpipe import orders
 from zpipe.engines.local import Process, Processes, ending
-from zpipe.engines.machine import cpu_seconds
+from zpipe.engines.machine import OutOfMemory, cpu_seconds
 from zpipe.errors import RunFailed
 from zpipe.orders import Order, Task
 from zpipe.rules.conduct import Kind, Phase, kind_of
@@ -29,6 +29,12 @@ START_TIMEOUT_S = 600.0
 
 SILENT_S = 3.0
 """An idle worker beats once a second. So long without is hung, however little time the stage's frames may take."""
+
+FROZEN_S = 1.0
+"""We look at the workers five times a second. So long without a look, and all stood still: a closed laptop, say."""
+
+OUTSIDE = frozenset((signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT))
+"""Signals that people and programs send to others; a process's own making are SIGSEGV, SIGABRT and the like."""
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +102,22 @@ class StageWorkers:
 
 @dataclass(frozen=True)
 class Death:
-    """A worker that is gone and reaped; `row` is what it showed last, `reason` its end in words."""
+    """A worker that is gone and reaped; `row` is what it showed last, `reason` its end in words.
+
+    `by_itself`: it has crashed or left, it took all memory, or it hung or talked nonsense and so was killed by us. Else
+    somebody outside has killed it, and nothing that it did is a reason.
+    """
 
     worker: Worker
     exit_code: int
     row: Row
     reason: str
+    by_itself: bool
+
+    @property
+    def blamed(self) -> tuple[int, int] | None:
+        """The frame that it died on, or right after; the ledger knows whether its output had left."""
+        return self.row.last if self.by_itself else None
 
 
 class Supervisor:
@@ -124,6 +140,8 @@ class Supervisor:
         self._processes = processes
         self._workers: dict[int, Worker] = {}
         self._next_number = 1
+        self._out_of_memory = OutOfMemory()
+        self._looked_ns = self._awake_ns = 0
         self._free_rows: list[int] = []
         self._next_row = 0
 
@@ -157,14 +175,21 @@ class Supervisor:
     def reap(self, now: float) -> list[Death]:
         """The workers that have died since the last call; RunFailed if a stage can never get going."""
         deaths = []
+        self._out_of_memory.look(now)
         for process, exit_code, lines in self._processes.reap():
             for line in lines:
                 log.info("%s: %s", process.name, line)
             worker = next(w for w in self._workers.values() if w.process is process)
-            row = self._board.read(worker.row)
-            reason = worker.hung or ending(exit_code)
-            deaths.append(Death(worker, exit_code, row, reason))
+            deaths.append(self._death_of(worker, exit_code, now))
         return deaths
+
+    def _death_of(self, worker: Worker, exit_code: int, now: float) -> Death:
+        row = self._board.read(worker.row)
+        if worker.hung:
+            return Death(worker, exit_code, row, worker.hung, by_itself=True)
+        if exit_code == -signal.SIGKILL and self._out_of_memory.has_struck(now):
+            return Death(worker, exit_code, row, "out of memory: the kernel has killed it", by_itself=True)
+        return Death(worker, exit_code, row, ending(exit_code), by_itself=-exit_code not in OUTSIDE)
 
     def bury(self, death: Death, now: float) -> None:
         """Forget a dead worker, after the ledger was told of it; its number never comes back, its row does."""
@@ -180,12 +205,28 @@ class Supervisor:
             return
         stage.restarts += 1
         log.warning('worker.lost worker=%s pid=%d reason="%s"', worker.name, worker.process.pid, death.reason)
-        delay = stage.restart.died(worker.ready, death.row.done, death.exit_code == -signal.SIGKILL)
+        stage.not_before = now + self._delay_after(death)
+
+    def _delay_after(self, death: Death) -> float:
+        """How long to wait for the replacement; RunFailed if there should be none."""
+        worker, stage, done = death.worker, death.worker.stage, death.row.done
+        if not death.by_itself:
+            return stage.restart.killed(done)
+        if not worker.ready:
+            delay = stage.restart.failed_to_start()
+        else:
+            at_work_s = (time.monotonic_ns() - worker.ready_ns) / 1e9
+            frame = None if stage.kind == "sink" else death.blamed  # no frame is ever given up because of the sink
+            delay = stage.restart.crashed(frame, done, at_work_s, stage.wanted)
         if delay is None:
             lines = "".join(f"\n  {line}" for line in worker.process.tail)
-            what = f"{worker.name} cannot start: {death.reason}"
-            raise RunFailed(what + (f", loading {stage.model}" if stage.model else "") + lines, exit_code=4)
-        stage.not_before = now + delay
+            model = f", loading {stage.model}" if stage.model else ""
+            what = "keeps dying, whatever the frame" if worker.ready else "cannot start"
+            raise RunFailed(
+                f"{worker.name} {what}: {death.reason}{'' if worker.ready else model}{lines}",
+                exit_code=1 if worker.ready else 4,
+            )
+        return delay
 
     def ready(self, worker: Worker) -> None:
         """The worker says that it is ready."""
@@ -194,7 +235,13 @@ class Supervisor:
         worker.stage.restart.ready()
 
     def kill_hung(self, now_ns: int) -> None:
-        """Kill workers that have been on one frame, or silent, for longer than their stage allows."""
+        """Kill workers that have been on one frame, or silent, for longer than their stage allows.
+
+        If we have not looked for long, they could not move either, perhaps: then it counts from now.
+        """
+        if now_ns - self._looked_ns > FROZEN_S * 1e9:
+            self._awake_ns = now_ns
+        self._looked_ns = now_ns
         for worker in self._workers.values():
             row = self._board.read(worker.row)
             if row.state == BUSY:
@@ -205,7 +252,7 @@ class Supervisor:
                 silent_s = min(row.silent_s(now_ns), (now_ns - worker.ready_ns) / 1e9)
             else:
                 limit_s, silent_s, what = START_TIMEOUT_S, row.silent_s(now_ns), "not ready after"
-            if silent_s > limit_s and not worker.hung:
+            if min(silent_s, (now_ns - self._awake_ns) / 1e9) > limit_s and not worker.hung:
                 worker.hung = f"timeout ({what} {limit_s:g} s)"
                 worker.process.signal(signal.SIGKILL)
 

@@ -6,12 +6,14 @@ from collections import deque
 
 from zpipe import messages, wire
 from zpipe.errors import FrameError
+from zpipe.images.headers import read_header
 from zpipe.messages import Resolution, Result
 from zpipe.orders import IngestTask
 from zpipe.source import Source, SourceFrame
+from zpipe.stages.memory import take_memory
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
-from zpipe.transport.store import Store
+from zpipe.transport.store import PLENTY_BYTES, Slot, Store
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +29,14 @@ class Ingest:
         source: Source,
         stream: str,
         task: IngestTask,
+        max_pixels: int,
     ) -> None:
         self._link = link
         self._heart = heart
         self._store = store
         self._source = source
         self._stream = stream
+        self._max_pixels = max_pixels
         self._number, self._seq = task.stream, task.start
         self._condemned = {frame.seq: frame.reason for frame in task.condemned}
         self._slots: deque[int] = deque()
@@ -50,12 +54,13 @@ class Ingest:
                 break
             message = self._read(frame, self._slots.popleft())
             self._seq += 1
-            self._link.put(message, self._heart.finish())
+            self._link.put(message, self._heart.done())
         self._heart.beat()
         if self._source.note:
             log.warning("source.note stream=%s %s", self._stream, self._source.note)
         self._link.send(wire.End(self._link.worker, self._seq - 1, self._source.skipped, not ended))
         while not self._stopping:
+            self._heart.beat()
             self._listen(self._link.receive())
 
     def _beat(self) -> None:
@@ -67,17 +72,39 @@ class Ingest:
         self._listen(self._link.take())
         while not (self._slots or self._stopping):
             self._link.flush()
+            self._heart.beat()
             self._listen(self._link.receive())
         return not self._stopping
 
     def _listen(self, messages: list[wire.ToWorker]) -> None:
-        if not messages and not self._slots:
-            self._heart.beat()
         for message in messages:
             if isinstance(message, wire.Grant):
                 self._slots.extend(message.slots)
             elif isinstance(message, wire.Stop):
                 self._stopping = True
+
+    def _load(self, frame: SourceFrame, slot: Slot) -> None:
+        """Read the frame into its slot; wait with it for memory if need be."""
+
+        def load() -> None:
+            frame.load(slot)
+            if slot.pixels_shape is None and self._store.free_bytes < PLENTY_BYTES:
+                self._reserve_pixels(slot)
+
+        def give_back() -> None:
+            self._link.flush()  # what is read already must go on, or nobody gives anything back
+            self._listen(self._link.take())  # slots may be on their way that keep memory
+            self._store.cut({slot.number, *self._slots})
+
+        take_memory(load, give_back, self._heart, self._store)
+
+    def _reserve_pixels(self, slot: Slot) -> None:
+        try:
+            width, height = read_header(slot.read_encoded()).upright
+        except FrameError:
+            return  # no image, or none that will be decoded: that is for who decodes to say
+        if width * height <= self._max_pixels:
+            slot.reserve_pixels(height, width)
 
     def _read(self, frame: SourceFrame, number: int) -> wire.Read:
         slot = self._store.empty(number)
@@ -85,7 +112,7 @@ class Ingest:
         try:
             if self._seq in self._condemned:
                 raise FrameError(self._condemned[self._seq])
-            frame.load(slot)
+            self._load(frame, slot)
         except FrameError as error:
             messages.fail(result, "ingest", str(error))
         pixels = slot.pixels_shape

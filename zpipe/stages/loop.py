@@ -5,6 +5,7 @@ and a row there.
 """
 
 import time
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple, Protocol
 
@@ -14,9 +15,14 @@ from zpipe.errors import FrameError
 from zpipe.messages import Resolution, Result
 from zpipe.models.interface import Classifier, Detector
 from zpipe.pixels import Pixels
+from zpipe.source import do_nothing
+from zpipe.stages.memory import take_memory
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
-from zpipe.transport.store import Store
+from zpipe.transport.store import Slot, Store
+
+MOST_WAIT_S = 10.0
+"""A frame that holds its encoded bytes and waits for room for its pixels is given up after so long."""
 
 
 class Means(NamedTuple):
@@ -54,14 +60,21 @@ class StageWork(Protocol):
 
 
 class Loop:
-    """Takes frames, works on each, passes it on."""
+    """Takes frames, works on each, passes it on.
 
-    def __init__(self, stage: StageWork, link: WorkerLink, heart: Heart, store: Store, max_pixels: int) -> None:
+    `careful`: workers before this one have died, so each output leaves before the next frame is touched. Where several
+    leave together, the one of whose frame the process dies as it sends cannot be told from the others.
+    """
+
+    def __init__(
+        self, stage: StageWork, link: WorkerLink, heart: Heart, store: Store, max_pixels: int, careful: bool = False
+    ) -> None:
         self._stage = stage
         self._link = link
         self._heart = heart
         self._store = store
         self._max_pixels = max_pixels
+        self._careful = careful
 
     def run(self) -> None:
         """Until told to stop."""
@@ -72,14 +85,16 @@ class Loop:
                 if isinstance(message, wire.Work):
                     self._heart.begin(message.stream, message.seq)
                     output = self.output_of(message)
-                    self._link.put(output, self._heart.finish())
+                    self._link.put(output, self._heart.done())
+                    if self._careful:
+                        self._link.flush()
             self._link.flush()
             self._heart.beat()
 
     def output_of(self, frame: wire.Work) -> wire.Output:
         """What the stage makes of a frame; a frame that it cannot work on is a `failed` result."""
         result = messages.unpack(frame.body)
-        picture = StoredPicture(self._store, self._max_pixels, frame.picture, result)
+        picture = StoredPicture(self._store, self._heart, self._max_pixels, frame.picture, result)
         began = time.perf_counter()
         try:
             self._stage.work(result, picture)
@@ -97,8 +112,9 @@ class Loop:
 class StoredPicture:
     """A frame's picture in the store; the first stage that wants to see it decodes it, straight into its slot."""
 
-    def __init__(self, store: Store, max_pixels: int, where: wire.Picture, result: Result) -> None:
+    def __init__(self, store: Store, heart: Heart, max_pixels: int, where: wire.Picture, result: Result) -> None:
         self._store = store
+        self._heart = heart
         self._max_pixels = max_pixels
         self._where = where
         self._result = result
@@ -113,11 +129,16 @@ class StoredPicture:
         else:
             from zpipe.images.decoding import decode  # a stage that comes later in the chain needs no decoder
 
-            image = decode(slot.read_encoded(), slot.pixels, self._max_pixels)
+            image = decode(slot.read_encoded(), partial(self._take_room, slot), self._max_pixels)
             self._result.resolution = Resolution(image.shape[1], image.shape[0])
         self.took_s += time.perf_counter() - began
         self._result.timing_ms.setdefault("decode", round(self.took_s * 1e3, 3))
         return image
+
+    def _take_room(self, slot: Slot, height: int, width: int) -> Pixels:
+        """Memory for the pixels. Where it was short, ingest has taken it; but a header may be wrong, or memory may have
+        become short since. Then others give some back, or all wait for each other, and one must end that."""
+        return take_memory(lambda: slot.pixels(height, width), do_nothing, self._heart, self._store, MOST_WAIT_S)
 
 
 class DecodedPicture:

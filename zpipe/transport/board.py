@@ -5,9 +5,13 @@ row survives its writer, so after a crash it still names the frame that was in w
 A message could not say that; the last ones of a crashing process never leave its socket. And it costs the worker
 half a microsecond a frame and the broker nothing.
 
-A row is eight 64-bit words: state, stream, seq, since_ns (when it began this frame), beat_ns (its last sign of
-life), done (frames), busy_ns (time in work, all frames), and in halves subscribers and behind (sink only). Times are
-CLOCK_MONOTONIC, which all processes of a machine share.
+A row is eight 64-bit words: state, stream, seq (of the frame in work, or of the last one), since_ns (when it began this
+frame), beat_ns (its last sign of life), done (frames), busy_ns (time in work, all frames), and in halves subscribers
+and behind (sink only). Times are CLOCK_MONOTONIC, which all processes of a machine share.
+
+Work on a frame ends when its output has left, not when the model returns: a model that has closed file descriptors or
+overwritten memory kills its process just then. So a worker says `done` when the model is through, and `beat` when the
+output has left; in between, and until the next `begin`, its row names the frame.
 """
 
 import mmap
@@ -20,7 +24,8 @@ from typing import NamedTuple
 ROWS = 1024
 """Most workers alive at once; a row is used again when its worker is reaped. 64 KiB."""
 
-STARTING, IDLE, BUSY = 0, 1, 2
+STARTING, IDLE, BUSY, WAITING = 0, 1, 2, 3
+"""WAITING: for shared memory, which others will give back."""
 
 _ROW = struct.Struct("7Q2I")
 _WORK = struct.Struct("5Q")
@@ -46,6 +51,11 @@ class Row(NamedTuple):
     def working(self) -> tuple[int, int] | None:
         """The frame that it works on (or worked on when it died), if any."""
         return (self.stream, self.seq) if self.state == BUSY else None
+
+    @property
+    def last(self) -> tuple[int, int] | None:
+        """The frame that it works on, or has worked on last, if any."""
+        return (self.stream, self.seq) if self.seq else None
 
     def silent_s(self, now_ns: int) -> float:
         """For how long it has been on one frame, or without a sign of life, in seconds."""
@@ -77,27 +87,42 @@ class Heart:
     def __init__(self, folder: Path, row: int) -> None:
         self._memory = _map(folder, 0)
         self._at = row * _ROW.size
+        self._stream = self._seq = 0
         self._since_ns = 0
         self._done = 0
         self._busy_ns = 0
 
     def beat(self) -> None:
-        """Alive and waiting for work."""
-        _WORK.pack_into(self._memory, self._at, IDLE, 0, 0, 0, _now())
+        """Alive and waiting for work; what it has done has left."""
+        _WORK.pack_into(self._memory, self._at, IDLE, self._stream, self._seq, 0, _now())
+
+    def wait(self) -> None:
+        """Alive and waiting for memory; to be said again and again until `resume`."""
+        _WORK.pack_into(self._memory, self._at, WAITING, self._stream, self._seq, 0, _now())
+
+    def resume(self) -> None:
+        """Working on the same frame again, from now on."""
+        self.begin(self._stream, self._seq)
 
     def begin(self, stream: int, seq: int) -> None:
         """Working on this frame from now on. MUST come before anything of the frame is touched."""
+        self._stream, self._seq = stream, seq
         self._since_ns = now = _now()
         _WORK.pack_into(self._memory, self._at, BUSY, stream, seq, now, now)
 
-    def finish(self) -> int:
-        """Done with the frame, which counts from now on; returns how long it took in nanoseconds."""
-        now = _now()
-        took_ns = now - self._since_ns
+    def done(self) -> int:
+        """The work on the frame is done, and counts from now on, but its output has not left yet: the row names the
+        frame until the next `begin` or `beat`. Returns how long it took in nanoseconds."""
+        took_ns = _now() - self._since_ns
         self._done += 1
         self._busy_ns += took_ns
         _DONE.pack_into(self._memory, self._at + 40, self._done, self._busy_ns)
-        _WORK.pack_into(self._memory, self._at, IDLE, 0, 0, 0, now)
+        return took_ns
+
+    def finish(self) -> int:
+        """Done with the frame, and nothing of it is left to be sent; returns how long it took in nanoseconds."""
+        took_ns = self.done()
+        self.beat()
         return took_ns
 
     def show_audience(self, plain: int, behind: int = 0) -> None:

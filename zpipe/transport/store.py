@@ -7,14 +7,19 @@ ingest), everybody reads the same memory. The ledger decides who may touch a slo
 
 Slots keep their memory from frame to frame: mapping and clearing 6 MB anew for each 1080p frame costs more
 than sending it. One that has grown far beyond what is needed now (a 100 megapixel image among small ones) is cut.
+
+Where memory is short, idle slots are cut, and who needs some waits. So that nobody waits for memory who holds some that
+another waits for, ingest then takes all that a frame will need at once, its pixels' too.
 """
 
+import errno
 import mmap
 import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from zpipe.errors import FrameError
+from zpipe.errors import FrameError, ZpipeError
 from zpipe.messages import Resolution
 from zpipe.wire import Picture
 
@@ -25,6 +30,24 @@ if TYPE_CHECKING:
 PAGE = mmap.PAGESIZE
 KEEP_BYTES = 64 << 20
 """A slot up to this size is never cut: a 20 megapixel picture fits, and 16 of them are 1 GiB."""
+
+PLENTY_BYTES = 2 << 30
+"""With so much free memory a dozen of the largest photos fit, and nobody need ask how large the next one is."""
+
+
+class StoreFull(FrameError):
+    """There is no memory for a frame that needs so much, until others give some back."""
+
+    def __init__(self, needed_bytes: int) -> None:
+        super().__init__(
+            f"no shared memory for a frame of {needed_bytes / 1e6:.1f} MB in {SHARED}; make it larger (in Docker with"
+            " --shm-size) or lower frames.in_flight"
+        )
+        self.needed_bytes = needed_bytes
+
+
+class NeverFits(ZpipeError):
+    """A frame that needs more memory than there is in all: no use in waiting, the run stops."""
 
 
 class Store:
@@ -47,6 +70,20 @@ class Store:
         slot.pixels_shape = None
         return slot
 
+    @property
+    def free_bytes(self) -> int:
+        """Memory that is left for whoever takes it."""
+        status = os.statvfs(self._folder)
+        return status.f_bavail * status.f_frsize
+
+    def cut(self, idle: Collection[int]) -> None:
+        """Give back the memory of slots that nobody uses."""
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                _, is_slot, number = entry.name.partition("slot-")
+                if is_slot and int(number) in idle and entry.stat().st_size:
+                    os.truncate(entry.path, 0)
+
     def total_bytes(self) -> int:
         """Memory of all slots of the run."""
         with os.scandir(self._folder) as entries:
@@ -63,7 +100,7 @@ class Slot:
     """The memory of one frame."""
 
     def __init__(self, number: int, path: str) -> None:
-        self._number = number
+        self.number = number
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._map: mmap.mmap | None = None
         self._mapped_bytes = 0
@@ -75,7 +112,7 @@ class Slot:
     @property
     def picture(self) -> Picture:
         """What it holds, for other processes."""
-        return Picture(self._number, self.encoded_bytes)
+        return Picture(self.number, self.encoded_bytes)
 
     def encoded(self, size_bytes: int) -> memoryview:
         """Writable room for the encoded frame; what the slot held before is gone."""
@@ -93,6 +130,10 @@ class Slot:
         self._reserve(self._pixels_at + height * width * 3)
         self.pixels_shape = height, width
         return self.read_pixels(height, width)
+
+    def reserve_pixels(self, height: int, width: int) -> None:
+        """Take the memory that `pixels` will need, so that whoever decodes the frame does not wait for it."""
+        self._reserve(self._pixels_at + height * width * 3)
 
     def read_pixels(self, height: int, width: int) -> "NDArray[np.uint8]":
         """The decoded frame as an earlier stage left it."""
@@ -127,10 +168,22 @@ class Slot:
             try:
                 os.posix_fallocate(self._file, 0, size_bytes)
             except OSError as error:
-                raise FrameError(
-                    f"no shared memory for a frame of {size_bytes / 1e6:.1f} MB in {SHARED}: {error.strerror}; "
-                    "make it larger or lower frames.in_flight"
-                ) from None
+                self._refuse(size_bytes, error)
+
+    def _refuse(self, size_bytes: int, error: OSError) -> NoReturn:
+        if error.errno != errno.ENOSPC:
+            raise FrameError(
+                f"no shared memory for a frame of {size_bytes / 1e6:.1f} MB in {SHARED}: {error.strerror}; "
+                "make it larger or lower frames.in_flight"
+            )
+        status = os.fstatvfs(self._file)
+        has_bytes = status.f_blocks * status.f_frsize
+        if size_bytes > has_bytes:
+            raise NeverFits(
+                f"a frame needs {size_bytes / 1e6:.1f} MB of shared memory, and {SHARED} has {has_bytes / 1e6:.1f} MB"
+                f" in all: make it larger than the {size_bytes / 1e6:.1f} MB (in Docker with --shm-size)"
+            )
+        raise StoreFull(size_bytes)
 
     def _mapping(self, size_bytes: int) -> mmap.mmap:
         if self._map is None or self._mapped_bytes < size_bytes:
