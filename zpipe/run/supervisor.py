@@ -84,10 +84,9 @@ class StageWorkers:
     cpu_s: float = 0.0
     not_before: float = 0.0
 
-    @property
-    def kind(self) -> Kind:
+    def __post_init__(self) -> None:
+        self.kind: Kind = kind_of(self.role)
         """Which messages its workers may send."""
-        return kind_of(self.role)
 
     @property
     def staying(self) -> list[Worker]:
