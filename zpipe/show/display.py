@@ -3,12 +3,13 @@
 Results never appear here; they are on the topic and in the results file.
 """
 
-import sys
 import time
 from collections.abc import Callable
 
 import msgspec
 
+from zpipe.show.outlet import Outlet
+from zpipe.show.text import plain_lines
 from zpipe.snapshot import Account, Snapshot
 
 LINE_S = 5.0
@@ -19,7 +20,8 @@ class Display:
 
     every_s = float("inf")
 
-    def __init__(self) -> None:
+    def __init__(self, errors: Outlet) -> None:
+        self._errors = errors
         self._next = 0.0
         self._started = False
 
@@ -34,6 +36,15 @@ class Display:
         if self._started and now >= self._next:
             self._next = now + self.every_s
             self.progress(take())
+        self.flush()
+
+    def say(self, text: str) -> None:
+        """A line for the person at the terminal or the log."""
+        self._errors.put(f"zpipe: {plain_lines(text)}\n")
+
+    def flush(self) -> None:
+        """Write what could not be written before."""
+        self._errors.flush()
 
     def started(self, snapshot: Snapshot) -> None:
         """The endpoints are bound."""
@@ -45,7 +56,8 @@ class Display:
         """The run is over."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Nothing more will be shown."""
+        self._errors.close()
 
 
 class Lines(Display):
@@ -55,25 +67,29 @@ class Lines(Display):
 
     def started(self, snapshot: Snapshot) -> None:
         """Where to subscribe, and what is waited for."""
-        say(f"publishing on {snapshot.publish} (run {snapshot.run}); results in {snapshot.results}")
+        self.say(f"publishing on {snapshot.publish} (run {snapshot.run}); results in {snapshot.results}")
         if snapshot.wait_subscribers:
-            say(f"waiting for {snapshot.wait_subscribers} subscriber(s)")
+            self.say(f"waiting for {snapshot.wait_subscribers} subscriber(s)")
 
     def progress(self, snapshot: Snapshot) -> None:
         """One line: state, published of total, rate, workers."""
         if snapshot.state == "running":
-            say(one_line(snapshot))
+            self.say(one_line(snapshot))
 
     def ended(self, account: Account) -> None:
         """The ledger; not of a run that never began, of which the error says all."""
         if account.balanced or any(stream.read for stream in account.streams):
-            say(ledger_text(account))
+            self.say(ledger_text(account))
 
 
 class JsonLines(Display):
-    """One JSON object per event on stdout: started, progress, ended."""
+    """One JSON object per event on stdout: started, progress (left out for a reader who does not keep up), ended."""
 
     every_s = 1.0
+
+    def __init__(self, errors: Outlet, out: Outlet) -> None:
+        super().__init__(errors)
+        self._out = out
 
     def started(self, snapshot: Snapshot) -> None:
         """Where to subscribe."""
@@ -82,20 +98,24 @@ class JsonLines(Display):
 
     def progress(self, snapshot: Snapshot) -> None:
         """The whole snapshot."""
-        self._emit("progress", msgspec.structs.asdict(snapshot))
+        self._emit("progress", msgspec.structs.asdict(snapshot), passing=True)
 
     def ended(self, account: Account) -> None:
         """The ledger."""
         self._emit("ended", msgspec.structs.asdict(account))
 
-    def _emit(self, event: str, data: dict[str, object]) -> None:
-        sys.stdout.write(msgspec.json.encode({"event": event, **data}).decode() + "\n")
-        sys.stdout.flush()
+    def flush(self) -> None:
+        """Write what could not be written before."""
+        super().flush()
+        self._out.flush()
 
+    def close(self) -> None:
+        """Nothing more will be shown."""
+        super().close()
+        self._out.close()
 
-def say(text: str) -> None:
-    """A line for the person at the terminal or the log."""
-    print(f"zpipe: {text}", file=sys.stderr, flush=True)
+    def _emit(self, event: str, data: dict[str, object], *, passing: bool = False) -> None:
+        self._out.put(msgspec.json.encode({"event": event, **data}).decode() + "\n", passing=passing)
 
 
 def one_line(snapshot: Snapshot) -> str:
