@@ -94,6 +94,7 @@ def up(
     from zpipe.config.loading import load
     from zpipe.launch import launch
     from zpipe.show.choosing import choose
+    from zpipe.show.display import failures_text
 
     if resume and overwrite:
         raise click.UsageError("--resume continues the results file, --overwrite replaces it: give one of them")
@@ -107,9 +108,11 @@ def up(
                 finally:
                     account = broker.status.account()
         finally:  # once nothing of it is left on the machine
-            if account is not None:
+            if account is not None and account.is_of_a_run:
                 shown.ended(account)
-    if not account.balanced or (strict and any(stream.failed for stream in account.streams)):
+    if strict and account.failed and quiet:
+        say(failures_text(account))
+    if not account.balanced or (strict and account.failed):
         sys.exit(1)
 
 

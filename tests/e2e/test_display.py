@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import make_config, make_frames, until
+from harness import RED, make_config, make_frames, until
 
 from zpipe.engines.local import ZPIPE
 
@@ -42,7 +42,11 @@ def is_whole(folder: Path) -> bool:
 )
 def test_a_display_that_cannot_write_goes_silent_and_the_run_goes_on(tmp_path: Path, where: str) -> None:
     """Edge 1: the run was cut short, and exited with 0."""
-    config = config_of(tmp_path, detect={"options": {"nap_ms": 10}})
+    config = config_of(tmp_path, detect={"options": {"nap_ms": 30}})
+    probe = tmp_path / "probe.py"
+    probe.write_text(
+        probe.read_text().replace("if self.chatter:", "print('seen', flush=True)\n        if self.chatter:")
+    )
     done = shell(f"$ZPIPE up {config} {where}")
     assert done.stdout.split()[-1] == "0", done
     assert is_whole(tmp_path)
@@ -109,3 +113,58 @@ def test_a_terminal_that_is_gone_ends_nothing(tmp_path: Path) -> None:
     process.send_signal(1)
     assert process.wait(60) == 0
     assert is_whole(tmp_path)
+
+
+def test_why_frames_failed_is_said(tmp_path: Path) -> None:
+    """Edge 7: it was nowhere but in the results file."""
+    config = config_of(tmp_path)
+    (tmp_path / "frames" / "img0.png").write_bytes(b"no picture")
+    probe = tmp_path / "probe.py"
+    probe.write_text(
+        probe.read_text().replace("return np.tile(", "if b % 8 == 3: raise ValueError('odd')\n        return np.tile(")
+    )
+    done = shell(f"$ZPIPE up {config} --json")
+    *_, ended = events = [json.loads(line) for line in done.stdout.splitlines()]
+    counts = {(each["stage"], each["reason"]): each["count"] for each in ended["failures"]}
+    failed = ended["streams"][0]["failed"]
+    assert {stage for stage, _ in counts} == {"detect"}
+    assert sum(counts.values()) == failed > 5
+    assert {"event": "failed", "failed": failed, "failures": ended["failures"]} in events
+    stages = next(event for event in reversed(events) if event["event"] == "progress")["stages"]
+    assert sum(stage["failed"] for stage in stages) <= failed
+
+    said = shell(f"$ZPIPE up {config} --overwrite").stderr
+    assert f"{failed} failed: {failed - 1}x detect: " in said
+    assert "; 1x detect: not an image" in said
+    strict = shell(f"$ZPIPE up {config} --overwrite --quiet --strict")
+    assert strict.returncode == 1
+    assert strict.stderr.startswith(f"zpipe: {failed} failed: ")
+
+
+def test_frames_that_kill_their_workers_are_counted_once(tmp_path: Path) -> None:
+    """Edge 7."""
+    frames = make_frames(tmp_path / "frames", 20, {5: RED, 9: RED})
+    config = make_config(tmp_path, frames, detect={"options": {"deadly": True}})
+    *_, ended = map(json.loads, shell(f"$ZPIPE up {config} --json").stdout.splitlines())
+    assert [each["count"] for each in ended["failures"]] == [2]
+    assert ended["failures"][0]["reason"].startswith("3 attempts: signal SIGSEGV")
+
+
+@pytest.mark.parametrize("how", ["", "--json", "--quiet"])
+def test_of_a_worker_that_cannot_start_only_the_true_line_is_said(tmp_path: Path, how: str) -> None:
+    """Edge 8: "there was nothing to read" and "ledger OPEN" came before it."""
+    config = config_of(tmp_path, detect={"options": {"raises_at_start": True}})
+    done = shell(f"$ZPIPE up {config} {how}")
+    assert done.returncode == 4
+    assert "no such weights" in done.stderr
+    assert not [word for word in ("nothing to read", "ledger", "OPEN", "failed:") if word in done.stderr]
+    assert "ended" not in [json.loads(line)["event"] for line in done.stdout.splitlines()]
+
+
+def test_elapsed_time_never_runs_backwards(tmp_path: Path) -> None:
+    """Edge 13: it began anew when the sources did."""
+    config = config_of(tmp_path, detect={"options": {"start_ms": 1500}})
+    events = [json.loads(line) for line in shell(f"$ZPIPE up {config} --json").stdout.splitlines()]
+    elapsed = [event["elapsed_s"] for event in events if "elapsed_s" in event]
+    assert elapsed == sorted(elapsed)
+    assert 0 < elapsed[-1] < 60

@@ -163,11 +163,17 @@ class Broker:
         worker.phase = phase
         match message:
             case wire.Output(number, stream, seq, failed, body):
-                return ledger.output(number, stream, seq, body, failed)
+                actions = ledger.output(number, stream, seq, body, failed)
+                if failed:
+                    self.status.count_failure(worker.stage.name, (stream, seq), body)
+                return actions
             case wire.PublishedUpTo(number, stream, seq) if stream < len(ledger.streams):
                 return ledger.published(number, stream, seq)
             case wire.Read(number, seq, picture, failed, body):
-                return ledger.read(number, seq, picture, body, failed)
+                actions = ledger.read(number, seq, picture, body, failed)
+                if failed:
+                    self.status.count_failure(worker.stage.name, (worker.stage.number, seq), body)
+                return actions
             case wire.Closed(number, stream) if stream < len(ledger.streams):
                 return ledger.closed(number, stream)
             case _:
@@ -232,7 +238,9 @@ class Broker:
                     self._outgoing[worker].append(wire.Stop())
                 case accounts.CondemnFrame(frame, stage):
                     reason = self._handover.deaths.pop((frame.stream, frame.seq), "its worker died")
-                    condemn(frame, self.config, self.plan.stages[stage].name, reason, self.store)
+                    name = self.plan.stages[stage].name
+                    condemn(frame, self.config, name, reason, self.store)
+                    self.status.count_failure(name, (frame.stream, frame.seq), frame.body)
 
     def _flush(self) -> None:
         """Send what has gathered, one part to each worker."""

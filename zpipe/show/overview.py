@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from zpipe.show.display import one_line
+from zpipe.show.display import progress_of
 from zpipe.show.text import plain
 from zpipe.snapshot import Snapshot, StageSnapshot
 
@@ -19,6 +19,7 @@ COLUMNS: dict[str, Callable[[StageSnapshot], str]] = {
     "held": lambda stage: str(stage.held),
     "queue": lambda stage: str(stage.queue),
     "done": lambda stage: str(stage.done),
+    "failed": lambda stage: str(stage.failed),
     "frames/s": lambda stage: f"{stage.frames_per_s:.1f}",
     "busy": lambda stage: f"{stage.busy:.0%}",
     "restarts": lambda stage: str(stage.restarts),
@@ -30,7 +31,7 @@ LEAVE_OUT = ("held", "restarts", "queue", "busy", "frames/s")
 
 def overview(snapshot: Snapshot, width: int) -> list[str]:
     """Lines no longer than `width`."""
-    title = f"{snapshot.name}: {snapshot.state}, {one_line(snapshot).split(';')[0]}"
+    title = f"{snapshot.name}: {snapshot.state}, {progress_of(snapshot)}"
     console = Console(file=io.StringIO(), width=width, color_system=None)
     columns = list(COLUMNS)
     for column in LEAVE_OUT:
