@@ -1,6 +1,8 @@
 """The `zpipe` command: parses, calls, prints, exits. Nothing is done here that a program could not do too."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +10,7 @@ import click
 
 from zpipe import __version__
 from zpipe.errors import ModelError, ZpipeError
+from zpipe.show.outlet import fill_standard_files, say, turn_off
 
 
 class Group(click.Group):
@@ -15,14 +18,22 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        fill_standard_files()
         try:
             return super().invoke(ctx)
         except ZpipeError as error:
-            click.echo(f"zpipe: {error}", err=True)
+            say(str(error))
             ctx.exit(error.exit_code)
-        except BrokenPipeError:  # `zpipe subscribe | head`
-            sys.stderr.close()
-            ctx.exit(0)
+
+
+@contextmanager
+def until_nobody_reads() -> Iterator[None]:
+    """`zpipe subscribe | head`: who closes the pipe has seen enough. Only for what does nothing but print."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        turn_off(1)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,24 +105,26 @@ def up(
     from zpipe.config.loading import load
     from zpipe.launch import launch
     from zpipe.show.choosing import choose
+    from zpipe.show.display import failures_text
 
     going_on: bool | Literal["anyway"] = "anyway" if resume == "anyway" else resume is not None
     if going_on and overwrite:
         raise click.UsageError("--resume continues the results file, --overwrite replaces it: give one of them")
     loaded = load(config, settings(pairs, detect, classify, wait_subscribers))
-    shown = choose(quiet, as_json)
     account = None
-    try:
-        with launch(loaded, Path(config).resolve().parent, shown, resume=going_on, overwrite=overwrite) as broker:
-            try:
-                broker.run()
-            finally:
-                shown.close()
-                account = broker.status.account()
-    finally:  # once nothing of it is left on the machine
-        if account is not None:
-            shown.ended(account)
-    if not account.balanced or (strict and any(stream.failed for stream in account.streams)):
+    with closing(choose(quiet, as_json)) as shown:
+        try:
+            with launch(loaded, Path(config).resolve().parent, shown, resume=going_on, overwrite=overwrite) as broker:
+                try:
+                    broker.run()
+                finally:
+                    account = broker.status.account()
+        finally:  # once nothing of it is left on the machine
+            if account is not None and account.is_of_a_run:
+                shown.ended(account)
+    if strict and account.failed and quiet:
+        say(failures_text(account))
+    if not account.balanced or (strict and account.failed):
         sys.exit(1)
 
 
@@ -194,7 +207,8 @@ def subscribe(
     if stream is not None:
         stream = stream.removeprefix("results/")
     try:
-        print_results(endpoint_or_running(source), stream, 1 if from_start else first, form, timeout_s)
+        with until_nobody_reads():
+            print_results(endpoint_or_running(source), stream, 1 if from_start else first, form, timeout_s)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -231,7 +245,8 @@ def draw(
 
     look = Look(frozenset(streams), min_confidence, frozenset(stages), not no_labels)
     count = draw_results(results, Path(out), list(folders), config, look)
-    click.echo(f"{count} picture(s) in {out}")
+    with until_nobody_reads():
+        click.echo(f"{count} picture(s) in {out}")
 
 
 def complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

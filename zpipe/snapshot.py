@@ -7,6 +7,14 @@ is a share of the workers' time.
 import msgspec
 
 
+class FailureCount(msgspec.Struct, frozen=True):
+    """So many frames failed in this stage for this reason."""
+
+    stage: str
+    reason: str
+    count: int
+
+
 class WorkerSnapshot(msgspec.Struct, frozen=True):
     """One worker. `state`: starting, idle, busy or retiring; `beat_s`: seconds since its last sign of life, if idle."""
 
@@ -19,7 +27,8 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
 
 
 class StageSnapshot(msgspec.Struct, frozen=True):
-    """One stage. `queue`: frames that wait for a worker; `attempts`: deaths that frames in flight have caused here."""
+    """One stage. `queue`: frames that wait for a worker; `attempts`: deaths that frames in flight have caused here;
+    `failed`: frames that failed here in this run."""
 
     stage: str
     role: str
@@ -28,6 +37,7 @@ class StageSnapshot(msgspec.Struct, frozen=True):
     queue: int
     held: int
     done: int
+    failed: int
     frames_per_s: float
     busy: float
     attempts: int
@@ -65,6 +75,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The pipeline at one moment; `stages` in the order of the chain, ingest first.
 
     `kept`: where the results of the finished run before it are kept when it starts, empty if there were none.
+    `elapsed_s`: since the sources may read, 0 before; `eta_s`: until the end, where that can be said; `failures`: why
+    frames failed, the most frequent reasons.
     """
 
     name: str
@@ -85,6 +97,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     memory: MemorySnapshot
     stale: int
     rejected: int
+    eta_s: int | None
+    failures: list[FailureCount]
     kept: str = ""
 
     @property
@@ -92,6 +106,11 @@ class Snapshot(msgspec.Struct, frozen=True):
         """Frames of all streams together, where all are known."""
         totals = [stream.total for stream in self.streams]
         return None if None in totals else sum(total for total in totals if total is not None)
+
+    @property
+    def failed(self) -> int:
+        """Failed frames of all streams."""
+        return sum(stream.failed for stream in self.streams)
 
 
 class StreamAccount(msgspec.Struct, frozen=True):
@@ -106,7 +125,10 @@ class StreamAccount(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """The ledger at the end of a run. `balanced`: read = ok + failed + dropped, and every stream's end is published."""
+    """The ledger at the end of a run. `balanced`: read = ok + failed + dropped, and every stream's end is published.
+
+    `failures`: the most frequent reasons of this run (of those before it, with `--resume`, only the counts are known).
+    """
 
     name: str
     run: str
@@ -115,3 +137,14 @@ class Account(msgspec.Struct, frozen=True):
     streams: list[StreamAccount]
     drained: bool
     balanced: bool
+    failures: list[FailureCount]
+
+    @property
+    def failed(self) -> int:
+        """Failed frames of all streams."""
+        return sum(stream.failed for stream in self.streams)
+
+    @property
+    def is_of_a_run(self) -> bool:
+        """Whether the run began: before a first frame is read, its error says all that there is to say."""
+        return self.balanced or any(stream.read for stream in self.streams)

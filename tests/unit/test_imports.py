@@ -30,11 +30,11 @@ OUTSIDE = {
     "zmq": "transport.link transport.control transport.endpoints results.publisher stages.sink run.broker launch "
     "worker client.subscription",
     "mmap": "transport.board transport.store",
-    "fcntl": "transport.run_folder results.file models.cache",
+    "fcntl": "transport.run_folder results.file models.cache show.outlet",
     "subprocess": "engines.local client.run",
     "socket": "engines.signals",
     "signal": "engines.local engines.signals run.supervisor worker bench.command",
-    "select": "engines.local",
+    "select": "engines.local show.outlet",
     "ctypes": "engines.local",
     "threading": "images.opencv client.run",
     "zpipe._core": "models.core models.onnxruntime models.plugin",

@@ -13,7 +13,7 @@ from zpipe.bench import chart, table
 from zpipe.bench.measure import Report, bench
 from zpipe.config.loading import load
 from zpipe.models.cache import cache_folder
-from zpipe.show.display import say
+from zpipe.show.outlet import say
 
 PLOTS = chart.SUFFIXES
 INTERRUPTED = 130

@@ -7,9 +7,13 @@ from typing import Any
 
 
 class Signals:
-    """Signals as something to poll: a child has died, Ctrl-C, SIGTERM. Restores the handlers on leaving."""
+    """Signals as something to poll: a child has died, Ctrl-C, SIGTERM. Restores the handlers on leaving.
 
-    SIGNALS = (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM)
+    A terminal that is gone (SIGHUP) ends nothing: who looked on has left, the run goes on.
+    """
+
+    TO_END = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGCHLD, signal.SIGHUP, *TO_END)
 
     def __init__(self) -> None:
         self._ours, self._pythons = socket.socketpair()
@@ -28,7 +32,7 @@ class Signals:
             numbers = self._ours.recv(4096)
         except BlockingIOError:
             return 0
-        return sum(number != signal.SIGCHLD for number in numbers)
+        return sum(number in self.TO_END for number in numbers)
 
     def __enter__(self) -> "Signals":
         def handled(number: int, frame: FrameType | None) -> None:

@@ -23,14 +23,15 @@ from zpipe import wire
 from zpipe.engines.signals import Signals
 from zpipe.errors import RunFailed, ZpipeError
 from zpipe.orders import Subscribers
-from zpipe.rules import accounts, balance, credit
+from zpipe.rules import accounts
 from zpipe.rules.conduct import MAY_SAY
 from zpipe.rules.ledger import Ledger
 from zpipe.rules.life import Life
 from zpipe.run.condemning import condemn
-from zpipe.run.shared_memory import SharedMemory
+from zpipe.run.counts import Counts
 from zpipe.run.plan import Handover, Plan
 from zpipe.run.resume import RunResults
+from zpipe.run.shared_memory import SharedMemory
 from zpipe.run.status import Status
 from zpipe.run.supervisor import Death, Supervisor, Worker
 from zpipe.snapshot import Snapshot
@@ -39,7 +40,6 @@ from zpipe.transport.link import Links
 from zpipe.transport.store import Store
 
 TICK_S = 0.2
-BALANCE_S = 2.0
 JOIN_MS = 5
 STOP_S = 5.0
 """How long workers may take to end once they are asked to. They are idle then."""
@@ -78,8 +78,7 @@ class Broker:
         self._memory = SharedMemory(hands.store, ledger, hands.supervisor)
         self._handover = handover
         self._report = report
-        self._balance = balance.Balance(plan.automatic(), plan.place.cores)
-        self._next_balance = 0.0
+        self._counts = Counts(plan, self.supervisor)
         self._joining: list[Worker] = []
         self._outgoing: defaultdict[int, list[wire.ToWorker]] = defaultdict(list)
         self._interrupts = 0
@@ -136,8 +135,8 @@ class Broker:
         self.supervisor.kill_hung(time.monotonic_ns())
         self.status.sample(now)
         if self.life.state == "running":
-            self._tune()
-            self._keep_balance(now)
+            self._perform(self.ledger.tune(*self._counts.depths(len(self.ledger.streams), self.ledger.slots)))
+            self._counts.keep_balance(now)
         if self.life.state != "stopping":
             self._keep_counts(now)
             self._keep_memory(now)
@@ -169,11 +168,17 @@ class Broker:
         worker.phase = phase
         match message:
             case wire.Output(number, stream, seq, failed, body):
-                return ledger.output(number, stream, seq, body, failed)
+                actions = ledger.output(number, stream, seq, body, failed)
+                if failed:
+                    self.status.count_failure(worker.stage.name, (stream, seq), body)
+                return actions
             case wire.PublishedUpTo(number, stream, seq) if stream < len(ledger.streams):
                 return ledger.published(number, stream, seq)
             case wire.Read(number, seq, picture, failed, body):
-                return ledger.read(number, seq, picture, body, failed)
+                actions = ledger.read(number, seq, picture, body, failed)
+                if failed:
+                    self.status.count_failure(worker.stage.name, (worker.stage.number, seq), body)
+                return actions
             case wire.Closed(number, stream) if stream < len(ledger.streams):
                 return ledger.closed(number, stream)
             case _:
@@ -242,8 +247,10 @@ class Broker:
                     self._outgoing[worker].append(wire.Stop())
                 case accounts.CondemnFrame(frame, stage):
                     reason = self._handover.deaths.pop((frame.stream, frame.seq), "its worker died")
-                    condemn(frame, self.config, self.plan.stages[stage].name, reason, self.store)
+                    name = self.plan.stages[stage].name
+                    condemn(frame, self.config, name, reason, self.store)
                     self.plan.stages[stage].restart.condemned((frame.stream, frame.seq))
+                    self.status.count_failure(name, (frame.stream, frame.seq), frame.body)
 
     def _flush(self) -> None:
         """Send what has gathered, one part to each worker."""
@@ -288,26 +295,6 @@ class Broker:
             self._memory.look(now)
         except RunFailed as error:
             self._fail(error)
-
-    def _tune(self) -> None:
-        """Let workers hold as many frames as their speed calls for, and so many be in flight."""
-        models, depths = self.plan.stages, []
-        for stage in models:
-            busy_s, done = self.supervisor.time_of(stage)
-            depths.append(credit.depth_for(busy_s / done) if done > balance.FIRST_FRAMES else credit.DEPTH)
-        limit = credit.limit_for([stage.wanted for stage in models], depths, len(self.ledger.streams))
-        self._perform(self.ledger.tune(depths, self.ledger.slots if self.config.frames.in_flight != "auto" else limit))
-
-    def _keep_balance(self, now: float) -> None:
-        """Give the stages with `count: auto` as many workers as their frames' cost calls for."""
-        if now < self._next_balance or not any(self._balance.automatic):
-            return
-        self._next_balance = now + BALANCE_S
-        cpu_s, done = zip(*(self.supervisor.work_of(stage) for stage in self.plan.stages), strict=True)
-        for stage, count in zip(self.plan.stages, self._balance.measure(cpu_s, done), strict=True):
-            if count is not None and count != stage.wanted:
-                log.info("stage.balanced stage=%s count=%d (was %d)", stage.name, count, stage.wanted)
-                stage.wanted = count
 
     # ---- stopping -----------------------------------------------------------------------------------------
 
@@ -387,7 +374,7 @@ class Broker:
             if count != "auto" and not 1 <= count <= 256:
                 raise ZpipeError(f"{name}={count}: a stage has 1 to 256 workers")
         for name, count in request.counts.items():
-            self._balance.automatic[stages[name].number] = count == "auto"
+            self._counts.automatic[stages[name].number] = count == "auto"
             if count != "auto":
                 stages[name].wanted = count
         self._keep_counts(time.monotonic())

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from zpipe.config.keys import Config
 from zpipe.engines.machine import private_bytes
+from zpipe.rules.eta import Eta
+from zpipe.rules.failures import Failures
 from zpipe.rules.ledger import Ledger
 from zpipe.run.supervisor import StageWorkers, Supervisor, Worker
 from zpipe.snapshot import (
@@ -55,7 +57,8 @@ class Status:
         self, config: Config, run: str, ledger: Ledger, supervisor: Supervisor, frames_bytes: Callable[[], int]
     ) -> None:
         self.publish = self.history = ""
-        self.began = time.monotonic()
+        self.began: float | None = None
+        self.failures = Failures()
         self.totals: list[int | None] = [None for _ in config.ingest]
         self.skipped = [0 for _ in config.ingest]
         self.rejected = 0
@@ -66,10 +69,19 @@ class Status:
         self._supervisor = supervisor
         self._frames_bytes = frames_bytes
         self._meter = Meter()
+        self._eta = Eta()
 
     def sample(self, now: float) -> None:
         """Take the counters, for the rates."""
-        self._meter.add(now, self._counters())
+        counters = self._counters()
+        self._meter.add(now, counters)
+        self._eta.sample(now, int(counters["published"]))
+
+    def count_failure(self, stage: str, frame: tuple[int, int], body: bytes) -> None:
+        """A worker of `stage` says that a frame failed. Counted if that was accepted: it is the frame's body now."""
+        accepted = self._ledger.frames.get(frame)
+        if accepted is not None and accepted.body is body:
+            self.failures.add(stage, body)
 
     def snapshot(self, state: str) -> Snapshot:
         """The run as it is now."""
@@ -86,7 +98,7 @@ class Status:
             history=self.history,
             results=self._config.sink.results,
             wait_subscribers=self._config.sink.wait_subscribers,
-            elapsed_s=round(time.monotonic() - self.began, 3),
+            elapsed_s=self._elapsed_s(),
             frames_per_s=round(self._meter.rate("published"), 2),
             published=int(counters["published"]),
             in_flight=len(self._ledger.frames),
@@ -97,6 +109,8 @@ class Status:
             stale=self._ledger.stale,
             rejected=self.rejected,
             kept=self.kept,
+            eta_s=self._seconds_left(streams),
+            failures=self.failures.most_frequent(),
         )
 
     def account(self) -> Account:
@@ -106,14 +120,23 @@ class Status:
             name=self._config.name,
             run=self._run,
             results=self._config.sink.results,
-            elapsed_s=round(time.monotonic() - self.began, 3),
+            elapsed_s=self._elapsed_s(),
             streams=[
                 StreamAccount(str(entry.stream), stream.read, stream.ok, stream.failed, stream.dropped, skipped)
                 for entry, stream, skipped in zip(self._config.ingest, streams, self.skipped, strict=True)
             ],
             drained=any(stream.drained for stream in streams),
             balanced=all(stream.balanced for stream in streams),
+            failures=self.failures.most_frequent(),
         )
+
+    def _elapsed_s(self) -> float:
+        return round(time.monotonic() - self.began, 3) if self.began is not None else 0.0
+
+    def _seconds_left(self, streams: list[StreamSnapshot]) -> int | None:
+        totals = [stream.total for stream in streams]
+        known = None if None in totals else sum(total for total in totals if total is not None)
+        return self._eta.seconds_left(known, self._meter.rate("published"))
 
     def _counters(self) -> dict[str, float]:
         """What rates are made of."""
@@ -141,6 +164,7 @@ class Status:
             queue=0 if is_ingest else len(self._ledger.queues[stage.number]),
             held=sum(worker.held for worker in workers),
             done=int(counters[f"{stage.name}.done"]),
+            failed=self.failures.at[stage.name],
             frames_per_s=round(self._meter.rate(f"{stage.name}.done"), 2),
             busy=round(min(1.0, busy_ns / 1e9 / max(1, len(stage.workers))), 3),
             attempts=sum(frame.attempts - 1 for frame in frames),

@@ -3,12 +3,13 @@
 Results never appear here; they are on the topic and in the results file.
 """
 
-import sys
 import time
 from collections.abc import Callable
 
 import msgspec
 
+from zpipe.show.outlet import Outlet
+from zpipe.show.text import plain_lines
 from zpipe.snapshot import Account, Snapshot
 
 LINE_S = 5.0
@@ -19,7 +20,8 @@ class Display:
 
     every_s = float("inf")
 
-    def __init__(self) -> None:
+    def __init__(self, errors: Outlet) -> None:
+        self._errors = errors
         self._next = 0.0
         self._started = False
 
@@ -34,6 +36,15 @@ class Display:
         if self._started and now >= self._next:
             self._next = now + self.every_s
             self.progress(take())
+        self.flush()
+
+    def say(self, text: str) -> None:
+        """A line for the person at the terminal or the log."""
+        self._errors.put(f"zpipe: {plain_lines(text)}\n")
+
+    def flush(self) -> None:
+        """Write what could not be written before."""
+        self._errors.flush()
 
     def started(self, snapshot: Snapshot) -> None:
         """The endpoints are bound."""
@@ -42,10 +53,11 @@ class Display:
         """Some time has passed."""
 
     def ended(self, account: Account) -> None:
-        """The run is over."""
+        """The run is over. (Not called of a run that never began.)"""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Nothing more will be shown."""
+        self._errors.close()
 
 
 class Lines(Display):
@@ -55,25 +67,34 @@ class Lines(Display):
 
     def started(self, snapshot: Snapshot) -> None:
         """Where to subscribe, and what is waited for."""
-        say(f"publishing on {snapshot.publish} (run {snapshot.run}); results in {snapshot.results}")
+        self.say(f"publishing on {snapshot.publish} (run {snapshot.run}); results in {snapshot.results}")
         if snapshot.wait_subscribers:
-            say(f"waiting for {snapshot.wait_subscribers} subscriber(s)")
+            self.say(f"waiting for {snapshot.wait_subscribers} subscriber(s)")
 
     def progress(self, snapshot: Snapshot) -> None:
         """One line: state, published of total, rate, workers."""
         if snapshot.state == "running":
-            say(one_line(snapshot))
+            self.say(one_line(snapshot))
 
     def ended(self, account: Account) -> None:
-        """The ledger; not of a run that never began, of which the error says all."""
-        if account.balanced or any(stream.read for stream in account.streams):
-            say(ledger_text(account))
+        """The ledger, and why frames failed."""
+        self.say(ledger_text(account))
+        if account.failed:
+            self.say(failures_text(account))
 
 
 class JsonLines(Display):
-    """One JSON object per event on stdout: started, progress, ended."""
+    """One JSON object per event on stdout: started, progress, failed, ended.
+
+    Those on the way are left out for a reader who does not keep up.
+    """
 
     every_s = 1.0
+
+    def __init__(self, errors: Outlet, out: Outlet) -> None:
+        super().__init__(errors)
+        self._out = out
+        self._failed = 0
 
     def started(self, snapshot: Snapshot) -> None:
         """Where to subscribe."""
@@ -81,38 +102,61 @@ class JsonLines(Display):
         self._emit("started", {key: getattr(snapshot, key) for key in keys})
 
     def progress(self, snapshot: Snapshot) -> None:
-        """The whole snapshot."""
-        self._emit("progress", msgspec.structs.asdict(snapshot))
+        """The whole snapshot; if further frames failed, why."""
+        self._emit("progress", msgspec.structs.asdict(snapshot), passing=True)
+        self._emit_failed(snapshot)
 
     def ended(self, account: Account) -> None:
         """The ledger."""
+        self._emit_failed(account)
         self._emit("ended", msgspec.structs.asdict(account))
 
-    def _emit(self, event: str, data: dict[str, object]) -> None:
-        sys.stdout.write(msgspec.json.encode({"event": event, **data}).decode() + "\n")
-        sys.stdout.flush()
+    def flush(self) -> None:
+        """Write what could not be written before."""
+        super().flush()
+        self._out.flush()
 
+    def close(self) -> None:
+        """Nothing more will be shown."""
+        super().close()
+        self._out.close()
 
-def say(text: str) -> None:
-    """A line for the person at the terminal or the log."""
-    print(f"zpipe: {text}", file=sys.stderr, flush=True)
+    def _emit_failed(self, seen: Snapshot | Account) -> None:
+        if seen.failed > self._failed:
+            told = {"failed": seen.failed, "failures": seen.failures}
+            self._failed = seen.failed if self._emit("failed", told, passing=True) else self._failed
+
+    def _emit(self, event: str, data: dict[str, object], *, passing: bool = False) -> bool:
+        return self._out.put(msgspec.json.encode({"event": event, **data}).decode() + "\n", passing=passing)
 
 
 def one_line(snapshot: Snapshot) -> str:
-    """`1200/5000 frames, 35.1/s, ETA 1:48; detect 2 workers 71 %; classify 1 worker 99 %`."""
-    of = f"/{snapshot.total}" if snapshot.total is not None else ""
+    """`1200/5000 frames, 35.1/s, ETA 0:01:48; detect 2x 71%; classify 1x 99%`."""
     stages = "; ".join(
         f"{stage.stage} {len(stage.workers)}x {stage.busy:.0%}" for stage in snapshot.stages if stage.has_models
     )
-    return f"{snapshot.published}{of} frames, {snapshot.frames_per_s:.1f}/s{eta(snapshot)}; {stages}"
+    return f"{progress_of(snapshot)}; {stages}"
 
 
-def eta(snapshot: Snapshot) -> str:
-    """`, ETA 1:48` where the total is known and frames flow."""
-    if snapshot.total is None or snapshot.frames_per_s <= 0:
-        return ""
-    left_s = int((snapshot.total - snapshot.published) / snapshot.frames_per_s)
-    return f", ETA {left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02}"
+def progress_of(snapshot: Snapshot) -> str:
+    """`1200/5000 frames, 2 failed, 35.1/s, ETA 0:01:48`."""
+    of = f"/{snapshot.total}" if snapshot.total is not None else ""
+    failed = f", {snapshot.failed} failed" if snapshot.failed else ""
+    return f"{snapshot.published}{of} frames{failed}, {snapshot.frames_per_s:.1f}/s{eta(snapshot.eta_s)}"
+
+
+def eta(left_s: int | None) -> str:
+    """`, ETA 0:01:48` where it is known."""
+    return f", ETA {left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02}" if left_s is not None else ""
+
+
+def failures_text(account: Account) -> str:
+    """`17 failed: 12x detect: returned rows of shape (5,); 3x ingest: not an image; 2 for other reasons`."""
+    reasons = [f"{failure.count}x {failure.stage}: {failure.reason}" for failure in account.failures]
+    others = account.failed - sum(failure.count for failure in account.failures)
+    if others > 0:
+        reasons.append(f"{others} for other reasons" if reasons else "why is in the results")
+    return f"{account.failed} failed: {'; '.join(reasons)}"
 
 
 def ledger_text(account: Account) -> str:

@@ -9,6 +9,7 @@ from zpipe.client.recorded import read_recorded
 from zpipe.client.subscription import Subscription
 from zpipe.errors import ResultsError
 from zpipe.messages import Published
+from zpipe.show.outlet import say
 from zpipe.show.tables import WRITERS
 
 
@@ -30,8 +31,6 @@ def _read_live(
 
     def say_silent(was_there: bool) -> None:
         what = "any more: its pipeline has died, or its sink is being restarted" if was_there else "yet"
-        from zpipe.show.display import say  # it knows the broker, which takes its time to import
-
         say(f"nobody answers on {endpoint} {what} ({waiting})")
 
     with Subscription(endpoint, stream, first, timeout_s, ends=True, on_silence=say_silent) as results:

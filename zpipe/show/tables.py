@@ -6,11 +6,11 @@ as OWASP advises.
 """
 
 import csv
-import re
 from collections.abc import Callable
 from typing import TextIO
 
 from zpipe.messages import Classification, Eos, Published, Result
+from zpipe.show.text import plain
 
 Write = Callable[[bytes, Published], None]
 
@@ -19,16 +19,8 @@ COLUMNS = (
     "label", "confidence", "classification", "class_confidence", "error",
 )  # fmt: skip
 
-STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, ends of lines, changes of the writing direction, and halves of characters."""
-
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What OWASP's page on CSV injection names."""
-
-
-def plain(text: str) -> str:
-    """Text without what steers a terminal: it is written as `\\xNN` or `\\uNNNN`."""
-    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def cell(value: object) -> object:

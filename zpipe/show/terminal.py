@@ -1,77 +1,80 @@
 """What `zpipe up` shows to a person: a table of the stages, drawn anew in place, log lines above it."""
 
-import logging
+import os
 
-from rich.console import Console
-from rich.live import Live
-from rich.logging import RichHandler
-from rich.table import Table
+from rich.cells import cell_len
 
-from zpipe.show.display import Lines, one_line
-from zpipe.snapshot import Snapshot
+from zpipe.show.display import Lines
+from zpipe.show.outlet import Outlet
+from zpipe.show.overview import overview
+from zpipe.show.text import plain_lines
+from zpipe.snapshot import Account, Snapshot
 
 TERMINAL_S = 0.5
+ERASE_BELOW = "\x1b[J"
 
 
 class Terminal(Lines):
-    """A table that is drawn anew in place."""
+    """A table that is drawn anew in place. The cursor stands below it, at the start of a line."""
 
     every_s = TERMINAL_S
 
-    def __init__(self) -> None:
-        super().__init__()
-        console = Console(stderr=True)
-        handler = RichHandler(console=console, show_path=False, show_level=False, markup=False, highlighter=None)
-        logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[handler])
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+    def __init__(self, errors: Outlet) -> None:
+        super().__init__(errors)
+        self._table: list[str] = []
+        """Its lines as they stand in the terminal now."""
 
-    def started(self, snapshot: Snapshot) -> None:
-        """Where to subscribe; then the table."""
-        super().started(snapshot)
-        self._live.start()
+    def say(self, text: str) -> None:
+        """A line above the table."""
+        self._errors.put(self._back() + f"zpipe: {plain_lines(text)}\n" + "".join(f"{row}\n" for row in self._table))
 
     def progress(self, snapshot: Snapshot) -> None:
         """The table as it is now."""
-        self._live.update(table_of(snapshot), refresh=True)
+        size = os.get_terminal_size(2) if os.isatty(2) else os.terminal_size((80, 24))
+        table = overview(snapshot, size.columns)[: size.lines - 1]
+        if self._errors.put(self._back() + "".join(f"{row}\n" for row in table), passing=True):
+            self._table = table
+
+    def ended(self, account: Account) -> None:
+        """Take the table away; the ledger."""
+        self._errors.put(self._back())
+        self._table = []
+        super().ended(account)
 
     def close(self) -> None:
-        """Take the table away."""
-        self._live.stop()
+        """Leave the terminal as it was."""
+        self._errors.put(self._back())
+        self._table = []
+        super().close()
 
+    def _back(self) -> str:
+        """To where the table begins, taking it away.
 
-def table_of(snapshot: Snapshot) -> Table:
-    """The stages of a running pipeline."""
-    title = f"{snapshot.name}: {snapshot.state}, {one_line(snapshot).split(';')[0]}"
-    table = Table(title=title, title_justify="left")
-    for column in ("stage", "workers", "held", "queue", "done", "frames/s", "busy", "restarts"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
-    for stage in snapshot.stages:
-        ready = sum(worker.state != "starting" for worker in stage.workers)
-        workers = f"{ready}/{stage.wanted}" if ready != stage.wanted else f"{ready}"
-        if stage.role == "ingest" and not stage.wanted:
-            workers = "ended"
-        table.add_row(
-            stage.stage, workers, str(stage.held), str(stage.queue), str(stage.done),
-            f"{stage.frames_per_s:.1f}", f"{stage.busy:.0%}", str(stage.restarts),
-        )  # fmt: skip
-    return table
+        A terminal that has become narrower has broken its lines; where it has cut them instead, some log lines go too.
+        """
+        if not self._table:
+            return ""
+        width = os.get_terminal_size(2).columns if os.isatty(2) else 80
+        height = sum(max(1, -(-cell_len(row) // max(1, width))) for row in self._table)
+        return f"\x1b[{height}A\r{ERASE_BELOW}"
 
 
 def print_status(snapshot: Snapshot) -> None:
     """A running pipeline, once."""
-    console = Console()
-    console.print(table_of(snapshot))
+    from shutil import get_terminal_size
+
+    print(*overview(snapshot, get_terminal_size().columns), sep="\n")
     for stage in snapshot.stages:
         for worker in stage.workers:
             told = f"pid {worker.pid}, {worker.state}, held {worker.held}, done {worker.done}"
-            console.print(f"  {worker.worker}: {told}")
+            print(f"  {worker.worker}: {told}")
     for stream in snapshot.streams:
-        console.print(
+        print(
             f"stream {stream.stream}: read {stream.read}, published {stream.published}, ok {stream.ok}, "
             f"failed {stream.failed}, dropped {stream.dropped}"
         )
     memory = snapshot.memory
-    console.print(
+    print(
         f"publishing on {snapshot.publish}; memory: {memory.processes_bytes / 1e6:.0f} MB in processes, "
         f"{memory.frames_bytes / 1e6:.0f} MB of frames"
     )
