@@ -141,6 +141,8 @@ class RunningSink:
 
         def end() -> None:
             self._ended.set()
+            for guard in (self.sink.out._live_guard, self.sink.out._requests_guard):
+                guard.close()
             for socket in (self.sink.out.live, self.sink.out.requests):
                 socket.close(linger=0)
             self.sink.file.close()

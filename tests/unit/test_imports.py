@@ -27,16 +27,16 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS.values()) for room in rooms
 WORDS, DOORS = 0, len(ROWS) - 1
 
 OUTSIDE = {
-    "zmq": "transport.link transport.control transport.endpoints results.publisher stages.sink run.broker launch "
-    "worker client.subscription",
+    "zmq": "transport.link transport.control transport.endpoints results.guard results.publisher stages.sink "
+    "run.broker launch worker client.subscription",
     "mmap": "transport.board transport.store",
     "fcntl": "transport.run_folder results.file models.cache show.outlet",
     "subprocess": "engines.local client.run",
-    "socket": "engines.signals",
+    "socket": "engines.signals results.guard",
     "signal": "engines.local engines.signals run.supervisor worker bench.command",
     "select": "engines.local show.outlet",
     "ctypes": "engines.local",
-    "threading": "images.opencv client.run",
+    "threading": "images.opencv client.run results.guard",
     "zpipe._core": "models.core models.onnxruntime models.plugin",
     "onnxruntime": "models.onnxruntime",
     "simplejpeg": "images.decoding",

@@ -1,7 +1,8 @@
 """Publishing: owns the sockets that results leave by, and who listens there. Decides nothing about order or the file.
 
 Two sockets: an XPUB (on the wire a PUB; it also tells who subscribes) for live results, and a ROUTER, the history,
-which answers from the results file who missed something: requests and replies of `rules/history.py`.
+which answers from the results file who missed something: requests and replies of `rules/history.py`. Anybody who
+reaches them may connect, so each has a guard.
 """
 
 import contextlib
@@ -14,7 +15,8 @@ import zmq
 
 from zpipe.errors import ZpipeError
 from zpipe.results.file import ResultsFile
-from zpipe.rules import history
+from zpipe.results.guard import Guard
+from zpipe.rules import history, limits
 
 REJOIN_S = 3.0
 """How long we wait for subscribers that were there to come back, those of a sink that died, or in the end those whose
@@ -26,6 +28,13 @@ them from the history). 10,000 results of 5 objects are about 10 MB."""
 
 MOST_REPLIES = 16
 """Replies of 1 MB that wait for somebody who asks and does not read; further ones are dropped, and asked for again."""
+
+MOST_TO_SEND_BYTES = 1 << 18
+"""What the kernel keeps for one connection on its way; it would take 4 MB for each that does not read."""
+
+MOST_TO_READ, MOST_TO_READ_BYTES = 256, 1 << 14
+"""What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. Of a
+connection that is cut off, this is read to its end."""
 
 ECHO_S = 1.0
 
@@ -76,10 +85,20 @@ class Publisher:
         self._gone: dict[bytes, float] = {}
         self.live = context.socket(zmq.XPUB)
         self.live.setsockopt(zmq.XPUB_VERBOSER, 1)
-        self.live.set_hwm(MOST_WAITING)
+        self.live.setsockopt(zmq.SNDHWM, MOST_WAITING)
+        self.live.setsockopt(zmq.MAXMSGSIZE, limits.MAX_TOPIC_BYTES)
         self.requests = context.socket(zmq.ROUTER)
         self.requests.setsockopt(zmq.SNDHWM, MOST_REPLIES)
         self.requests.setsockopt(zmq.MAXMSGSIZE, history.MAX_REQUEST_BYTES)
+        for socket in (self.live, self.requests):
+            socket.setsockopt(zmq.SNDBUF, MOST_TO_SEND_BYTES)
+            socket.setsockopt(zmq.RCVBUF, MOST_TO_READ_BYTES)
+            socket.setsockopt(zmq.RCVHWM, MOST_TO_READ)
+        self._live_guard = Guard("publisher", self.live, limits.PUBLISHER, MOST_WAITING, shared=True)
+        self._requests_guard = Guard("history", self.requests, limits.HISTORY, MOST_REPLIES, shared=False)
+        self.monitors = [self._live_guard.monitor, self._requests_guard.monitor]
+        self._topics = limits.Topics()
+        self._is_skipping = False
         try:
             self.endpoints = bind(self.live, self.requests, *endpoints)
         except ZpipeError:
@@ -90,6 +109,7 @@ class Publisher:
         """Returns when the result is on its way to those who could not ask for it again."""
         self.live.send(topic, zmq.SNDMORE)
         self.live.send(line)
+        self._live_guard.count(len(topic) + len(line))
         if self._echo is not None and self._audience.plain:
             self._echo.wait()
 
@@ -103,10 +123,22 @@ class Publisher:
         """How many of them are not zpipe's."""
         return self._audience.plain
 
+    def meet_connections(self) -> None:
+        """Take what the sockets tell of who comes and goes."""
+        for connection in self._live_guard.meet():
+            self._topics.forget(connection)
+        self._requests_guard.meet()
+
     def meet_subscribers(self) -> None:
-        """Take what the publisher's socket tells of subscriptions."""
-        while int(self.live.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            self._audience.heard(self.live.recv())
+        """Take what the publisher's socket tells of subscriptions, a bounded number of them."""
+        self.meet_connections()
+        for _ in range(limits.MAX_EVENTS_A_TURN):
+            try:
+                event = self.live.recv(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            self._audience.heard(event.bytes)
+            self._count_topic(event)
 
     def missing(self) -> int:
         """How many zpipe subscribers have not everything: those here, and those that may be on their way back."""
@@ -116,18 +148,58 @@ class Publisher:
         return len(self._audience.behind) + len(gone)
 
     def answer(self, run: str, streams: list[str], file: ResultsFile) -> None:
-        """Answer one request from the file; a request that is none is dropped."""
-        parts = self.requests.recv_multipart()
-        reply = reply_to(parts[-1], run, streams, file, self._audience)
+        """Answer one request from the file; a request that is none is dropped, and that of who reads no replies."""
+        self.meet_connections()
+        parts = self._take_request()
+        if not parts:
+            return
+        *envelope, request = parts
+        connection = connection_of(request)
+        if self._requests_guard.waiting_for(connection) > limits.MAX_REPLY_WAITING_BYTES:
+            return
+        reply = reply_to(request.bytes, run, streams, file, self._audience)
         if reply is not None:
-            self.requests.send_multipart([*parts[:-1], reply], zmq.NOBLOCK)
+            self.requests.send_multipart([*envelope, reply], zmq.NOBLOCK)
+            self._requests_guard.count(len(reply), connection)
+
+    def _take_request(self) -> "list[zmq.Frame]":
+        """The parts of the next request; none if it has too many: its sender is cut off, the rest of it dropped."""
+        parts: list[zmq.Frame] = []
+        for _ in range(limits.MAX_EVENTS_A_TURN):
+            try:
+                part = self.requests.recv(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return []
+            parts.append(part)
+            if not self._is_skipping and len(parts) > limits.MAX_REQUEST_PARTS:
+                self._is_skipping = True
+                self._requests_guard.cut(connection_of(part), "its question has too many parts")
+            if not part.more:
+                was_skipping, self._is_skipping = self._is_skipping, False
+                return [] if was_skipping else parts
+        return []
+
+    def _count_topic(self, event: zmq.Frame) -> None:
+        connection = connection_of(event)
+        if self._live_guard.knows(connection) and (over := self._topics.heard(connection, event.bytes)) is not None:
+            self._live_guard.cut(*over)
 
     def close(self) -> None:
         """Close the sockets. What was published leaves first, as far as subscribers take it."""
         if self._echo is not None:
             self._echo.close()
+        for guard in (self._live_guard, self._requests_guard):
+            guard.close()
         self.live.close(linger=2000)
         self.requests.close(linger=2000)
+
+
+def connection_of(part: zmq.Frame) -> int:
+    """The descriptor of the connection that a part has come by; -1: none any more, or not one of the network."""
+    try:
+        return int(part.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return -1
 
 
 def reply_to(data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience) -> bytes | None:

@@ -14,10 +14,14 @@ import msgspec
 from msgspec import Meta
 
 from zpipe.errors import UNDECODABLE
+from zpipe.rules import limits
 
 MAX_REQUEST_BYTES = 4096
 SUBSCRIBER = b"subscriber/"
 RESULTS = b"results/"
+
+MOST_AWAITED = 4 * limits.MAX_PEERS
+"""Subscribers that are waited for at the end, those that have left unheard included."""
 
 Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Id = Annotated[str, Meta(max_length=64)]
@@ -90,6 +94,8 @@ class Audience:
 
     def _heard_of(self, subscriber: bytes, joined: bool) -> None:
         self._ours = max(0, self._ours + (1 if joined else -1))
+        if joined and len(self.behind) + len(self.gone) >= MOST_AWAITED:
+            return  # whoever makes up so many is not waited for
         if joined:
             self.behind.add(subscriber)
             self.gone.discard(subscriber if subscriber in self.gone or not self._expected else self._expected.pop())

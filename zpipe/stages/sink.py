@@ -62,7 +62,7 @@ class Sink:
             raise
         heart.show_audience(0, self.out.missing())
         self._poller = zmq.Poller()
-        for socket in (link.inlet, self.out.live, self.out.requests):
+        for socket in (link.inlet, self.out.live, self.out.requests, *self.out.monitors):
             self._poller.register(socket, zmq.POLLIN)
 
     def run(self) -> None:
@@ -102,6 +102,8 @@ class Sink:
         if self.out.live in ready:
             self.out.meet_subscribers()
             self._heart.show_audience(self.out.plain, self.out.missing())
+        if any(monitor in ready for monitor in self.out.monitors):
+            self.out.meet_connections()
         if self.out.requests in ready:
             self.out.answer(self._task.run, self._streams, self.file)
 
