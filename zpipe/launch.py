@@ -23,8 +23,7 @@ from zpipe.run.plan import Handover, Place, Plan
 from zpipe.run.resume import Resume, Sources, open_results
 from zpipe.run.status import Status
 from zpipe.run.supervisor import StageWorkers, Supervisor
-from zpipe.sources.changes import check_kept
-from zpipe.sources.opening import open_source
+from zpipe.sources.changes import check_in_time, open_in_time
 from zpipe.transport.board import Board
 from zpipe.transport.control import Control
 from zpipe.transport.link import Links
@@ -42,7 +41,7 @@ def launch(
         folder = opened.enter_context(RunFolder(config.name)).path
         decides = fingerprint(config, config_folder)
         results = open_results(
-            config, Sources(open_source, check_kept), decides, secrets.token_hex(8), folder, resume, overwrite
+            config, Sources(open_in_time, check_in_time), decides, secrets.token_hex(8), folder, resume, overwrite
         )
         opened.enter_context(closing(results))
         (folder / "config.json").write_bytes(dump(config))

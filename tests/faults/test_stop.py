@@ -49,7 +49,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, frames: Path, calm: list[
     assert time.monotonic() - began < 2
     assert "stopped before its end (continue with --resume)" in pipeline.said()
     assert not pipeline.events[-1]["balanced"]
-    assert run(slow_config(tmp_path, frames, detect={"count": 2}), "--resume") == calm
+    assert run(slow_config(tmp_path, frames, detect={"count": 2}), "--resume=anyway") == calm
 
 
 def test_ctrl_c_while_models_load(tmp_path: Path, frames: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_model_that_cannot_start_again(tmp_path: Path, frames: Path) -> None:
     assert pipeline.wait(20) == 4
     assert "detect-0 cannot start: signal SIGSEGV" in pipeline.said()
     marker.unlink()
-    pipeline = Pipeline(slow_config(tmp_path, frames, detect={"count": 1}), "--resume")
+    pipeline = Pipeline(slow_config(tmp_path, frames, detect={"count": 1}), "--resume=anyway")
     assert pipeline.wait() == 0, pipeline.said()
 
 

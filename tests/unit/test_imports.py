@@ -36,7 +36,7 @@ OUTSIDE = {
     "signal": "engines.local engines.signals run.supervisor worker bench.command",
     "select": "engines.local show.outlet",
     "ctypes": "engines.local",
-    "threading": "images.opencv client.run results.guard",
+    "threading": "images.opencv client.run results.guard sources.changes",
     "zpipe._core": "models.core models.onnxruntime models.plugin",
     "onnxruntime": "models.onnxruntime",
     "simplejpeg": "images.decoding",

@@ -3,13 +3,13 @@
 import pytest
 
 from zpipe.rules import limits
-from zpipe.rules.limits import Account, Limits, Sent, Topics, Traffic, choose_over
+from zpipe.rules.limits import Limits, PeerAccount, Sent, Topics, Traffic, choose_over
 
 BOUNDS = Limits(burst_bytes=1000, bytes_per_s=100, all_bytes=2500, waiting_bytes=10_000)
 
 
 def account(*looks, most_waiting=10, sent=Sent()):  # noqa: B008  immutable
-    made = Account(BOUNDS, most_waiting, 0.0, sent)
+    made = PeerAccount(BOUNDS, most_waiting, 0.0, sent)
     for now, traffic, sent_by_then in looks:
         made.look(now, Traffic(*traffic), sent_by_then)
     return made

@@ -1,6 +1,7 @@
 """The run's record: written whole, its checksums follow the results file, its fingerprint knows what matters."""
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from zpipe.errors import FrameError, ResultsError
 from zpipe.results.file import ResultsFile, Successor
 from zpipe.results.record import SUM_EVERY_BYTES, Record
 from zpipe.run.fingerprint import differences, fingerprint
+from zpipe.sources import changes
 from zpipe.sources.listing import open_listed, read_listing
 from zpipe.sources.room import Memory
 
@@ -216,3 +218,35 @@ def test_a_long_list_is_made_in_time(tmp_path: Path) -> None:
     assert kept.stat().st_size < 400_000
     with pytest.raises(ResultsError, match="cannot be read"):
         read_listing(kept.read_bytes()[:-1])
+
+
+def test_a_mount_that_hangs_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edge 18: `up --resume` looks at the files itself."""
+    hangs = threading.Event()
+    monkeypatch.setattr(changes, "ANSWER_S", 0.05)
+    monkeypatch.setattr(changes, "open_source", lambda *_: hangs.wait())
+    with pytest.raises(ResultsError, match=r"in does not answer: .*a mount that hangs"):
+        changes.open_in_time(IngestConfig(path=str(tmp_path / "in")), 100)
+    hangs.set()
+
+
+def test_what_is_said_of_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Edge 18: what changed is refused by name, what is new is said, what is gone is no reason not to go on."""
+    folder, kept = tmp_path / "in", tmp_path / "in.list"
+    folder.mkdir()
+    for number in range(1, 7):
+        (folder / f"{number}.png").write_bytes(b"12345")
+    entry = IngestConfig(path=str(folder), stream="in")
+    open_listed(entry, 100, kept)
+    done = ["1.png", "2.png"]
+    (folder / "1.png").write_bytes(b"has its result already")
+    (folder / "3.png").unlink()
+    (folder / "0.png").touch()
+    changes.check_in_time(entry, 100, kept.read_bytes(), done)
+    assert "1 new since the run began, not read: '0.png'" in caplog.text
+    with pytest.raises(ResultsError, match=r"frame 2 of stream in was 'b.png', and is '2.png' on the list"):
+        changes.check_in_time(entry, 100, kept.read_bytes(), ["1.png", "b.png"])
+    for number in range(4, 7):
+        os.utime(folder / f"{number}.png", (1, 1))
+    with pytest.raises(ResultsError, match=r"'4.png', '5.png', '6.png' are not as listed then"):
+        changes.check_in_time(entry, 100, kept.read_bytes(), done)

@@ -19,7 +19,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from zpipe.rules import limits
-from zpipe.rules.limits import Account, Limits, Sent, Traffic
+from zpipe.rules.limits import Limits, PeerAccount, Sent, Traffic
 
 LOOK_S = 0.05
 """How often it looks while somebody is connected: a flood of 150 MB a second has brought 8 MB by then."""
@@ -37,7 +37,7 @@ class Peer:
     """A connection: its account, the inode by which its descriptor is known again, what was sent to it alone."""
 
     inode: int
-    account: Account
+    account: PeerAccount
     sent: Sent = field(default_factory=Sent)
 
 
@@ -125,7 +125,7 @@ class Guard:
                     return
         except OSError:
             return
-        account = Account(self._bounds, self._most_waiting, time.monotonic(), self._sent)
+        account = PeerAccount(self._bounds, self._most_waiting, time.monotonic(), self._sent)
         with self._lock:
             self._peers[connection] = Peer(inode, account)
         self._connected.set()

@@ -63,7 +63,7 @@ class Traffic(NamedTuple):
     under_way: int
 
 
-class Account:
+class PeerAccount:
     """Of one connection: `debt`, the bytes that it has said and time has not forgiven; `waiting`, about how many bytes
     wait for it. `most_waiting`: messages that its queue holds, more are not kept for it.
 
@@ -94,7 +94,7 @@ class Account:
         return self.debt > self._limits.burst_bytes
 
 
-def choose_over(accounts: Iterable[tuple[int, Account]], limits: Limits) -> dict[int, str]:
+def choose_over(accounts: Iterable[tuple[int, PeerAccount]], limits: Limits) -> dict[int, str]:
     """Which of the connections are to be cut off, and why: those over their limit, and while all together are over
     theirs, those that cost the most."""
     over = {}

@@ -28,7 +28,7 @@ from zpipe.rules.conduct import MAY_SAY
 from zpipe.rules.ledger import Ledger
 from zpipe.rules.life import Life
 from zpipe.run.condemning import condemn
-from zpipe.run.counts import Counts
+from zpipe.run.pace import Pace
 from zpipe.run.plan import Handover, Plan
 from zpipe.run.resume import RunResults
 from zpipe.run.shared_memory import SharedMemory
@@ -78,7 +78,7 @@ class Broker:
         self._memory = SharedMemory(hands.store, ledger, hands.supervisor)
         self._handover = handover
         self._report = report
-        self._counts = Counts(plan, self.supervisor)
+        self._pace = Pace(plan, self.supervisor)
         self._joining: list[Worker] = []
         self._outgoing: defaultdict[int, list[wire.ToWorker]] = defaultdict(list)
         self._interrupts = 0
@@ -135,8 +135,8 @@ class Broker:
         self.supervisor.kill_hung(time.monotonic_ns())
         self.status.sample(now)
         if self.life.state == "running":
-            self._perform(self.ledger.tune(*self._counts.depths(len(self.ledger.streams), self.ledger.slots)))
-            self._counts.keep_balance(now)
+            self._perform(self.ledger.tune(*self._pace.depths(len(self.ledger.streams), self.ledger.slots)))
+            self._pace.keep_balance(now)
         if self.life.state != "stopping":
             self._keep_counts(now)
             self._keep_memory(now)
@@ -374,7 +374,7 @@ class Broker:
             if count != "auto" and not 1 <= count <= 256:
                 raise ZpipeError(f"{name}={count}: a stage has 1 to 256 workers")
         for name, count in request.counts.items():
-            self._counts.automatic[stages[name].number] = count == "auto"
+            self._pace.automatic[stages[name].number] = count == "auto"
             if count != "auto":
                 stages[name].wanted = count
         self._keep_counts(time.monotonic())

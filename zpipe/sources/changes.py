@@ -1,18 +1,60 @@
-"""The list of a source against what is there now: what changed is refused by name, what is new is reported."""
+"""The list of a source against what is there now: what changed is refused by name, what is new is reported.
+
+`up` does this itself, before it goes on with a run. A mount that hangs must not hang it for ever: so it asks on a
+thread, and does not wait for longer than ANSWER_S.
+"""
 
 import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
 
 from zpipe.config.keys import IngestConfig
 from zpipe.errors import ConfigError, ResultsError
+from zpipe.source import Source
 from zpipe.sources.listing import UNSEEN, Listing, change_of_video, look_at, read_listing
 from zpipe.sources.opening import open_source
 
 SHOWN = 3
 """So many names are enough to know what is meant."""
 
+ANSWER_S = 600.0
+"""A hundred thousand files over a slow network take minutes. As long as an ingest may take to list them."""
+
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+
+def open_in_time(entry: IngestConfig, max_pixels: int) -> Source:
+    """Open a source of which there is no list."""
+    return in_time(entry.path, lambda: open_source(entry, max_pixels))
+
+
+def check_in_time(entry: IngestConfig, max_pixels: int, kept: bytes, done: list[str]) -> None:
+    """Compare a source with its list (`check_kept`)."""
+    in_time(entry.path, lambda: check_kept(entry, max_pixels, kept, done))
+
+
+def in_time(path: str, work: Callable[[], T]) -> T:
+    """What `work` gives or raises; ResultsError if it has not come back after ANSWER_S."""
+    answer: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(ANSWER_S)
+    except TimeoutError:
+        raise ResultsError(
+            f"{path} does not answer: nothing came back in {ANSWER_S:g} s (a mount that hangs?)"
+        ) from None
 
 
 def check_kept(entry: IngestConfig, max_pixels: int, kept: bytes, done: list[str]) -> None:

@@ -14,7 +14,7 @@ BALANCE_S = 2.0
 log = logging.getLogger(__name__)
 
 
-class Counts:
+class Pace:
     """The counts of the chain's stages. `automatic`: those that are to be kept in balance here, by number."""
 
     def __init__(self, plan: Plan, supervisor: Supervisor) -> None:
@@ -26,7 +26,7 @@ class Counts:
         self.automatic = self._balance.automatic
 
     def depths(self, streams: int, slots: int) -> tuple[list[int], int]:
-        """How many frames a worker of each stage may hold by its speed, and how many be in flight with so many slots."""
+        """How many frames a worker of each stage may hold by its speed; how many of so many slots are used."""
         depths = []
         for stage in self._stages:
             busy_s, done = self._supervisor.time_of(stage)
