@@ -1,6 +1,7 @@
 """Each process of a pipeline × each way to go: the results are those of the undisturbed run, and exit code 0."""
 
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -69,6 +70,22 @@ def test_stopped_for_longer_than_its_timeout(
         os.kill(pid, signal.SIGCONT)
     check(pipeline, calm)
     assert "timeout" in pipeline.said()
+
+
+def test_a_freeze_of_all_costs_nothing(frames: Path, calm: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Edge 28: a closed laptop lid; every worker had been silent for too long, and its frame was blamed."""
+    pipeline = Pipeline(busy_config(tmp_path, frames, timeout_s=1.0))
+    pipeline.reaches(40)
+    everybody = [pipeline.process.pid, *pipeline.workers().values()]
+    for pid in everybody:
+        os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 4.0)  # as long as an idle worker may be silent, and more
+    for pid in everybody:
+        os.kill(pid, signal.SIGCONT)
+    check(pipeline, calm)
+    assert "worker.lost" not in pipeline.said()
+    assert {json.loads(line).get("attempts", 1) for line in pipeline.results.read_text().splitlines()} == {1}
 
 
 def test_continued_at_the_very_moment_of_its_timeout(frames: Path, calm: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -87,9 +87,14 @@ def test_poison_for_ingest(seq: int, how: str, tmp_path: Path, frames: Path, cal
     assert [line for line in lines[:-1] if line["seq"] != seq] == [line for line in calm[:-1] if line["seq"] != seq]
 
 
-def test_a_frame_whose_worker_dies_as_it_passes_it_on(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
-    """Edge 20: the model closes file descriptors, so the worker is through with the frame and dies as it sends."""
-    fault = {"role": "detect", "at": "detect", "where": "after", "seq": 60, "how": "close_files", "times": 1000}
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("how", ["close_files", "abort_sending"])
+def test_a_frame_whose_worker_dies_as_it_passes_it_on(
+    how: str, tmp_path: Path, frames: Path, calm: list[dict[str, Any]]
+) -> None:
+    """Edge 20: the model closes file descriptors, or overwrites memory: the worker is through with the frame, and dies
+    as it sends."""
+    fault = {"role": "detect", "at": "detect", "where": "after", "seq": 60, "how": how, "times": 1000}
     pipeline = Pipeline(make_config(tmp_path, frames), env=with_faults(tmp_path, fault))
     assert pipeline.wait() == 0, pipeline.said()
     lines = essences(pipeline.results)

@@ -26,10 +26,18 @@ HOWS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "close_files": lambda: os.closerange(3, 1 << 10),
+    "abort_sending": lambda: abort_sending(),
     "segfault_soon": lambda: threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGSEGV)).start(),
     "hang": lambda: time.sleep(3600),
     "nap": lambda: time.sleep(1),
 }
+
+
+def abort_sending():
+    """What is sent next kills the process: as when the model has overwritten memory that is used for it."""
+    from zpipe.transport.link import WorkerLink
+
+    WorkerLink.flush = lambda link: os.abort()
 
 
 def strike(number, fault):
