@@ -11,15 +11,16 @@ class OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
         """Called by `format`."""
-        return plain(record.message)
+        record.message = plain(record.message)
+        return super().formatMessage(record)
 
 
 class ToDisplay(logging.Handler):
     """Hands each record to a display as text."""
 
-    def __init__(self, say: Callable[[str], object]) -> None:
+    def __init__(self, say: Callable[[str], object], form: OneLine) -> None:
         super().__init__()
-        self.setFormatter(OneLine())
+        self.setFormatter(form)
         self._say = say
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -13,6 +13,9 @@ from zpipe.snapshot import Snapshot, StageSnapshot
 MOST_STREAMS = 8
 """Rows for sources: those that still run come first. The others are only counted."""
 
+MOST_WIDTH = 10_000
+"""Nothing is wider, so a table shows in it what width it would like."""
+
 COLUMNS: dict[str, Callable[[StageSnapshot], str]] = {
     "stage": lambda stage: plain(stage.stage),
     "workers": lambda stage: workers_of(stage),
@@ -25,7 +28,7 @@ COLUMNS: dict[str, Callable[[StageSnapshot], str]] = {
     "restarts": lambda stage: str(stage.restarts),
 }
 
-LEAVE_OUT = ("held", "restarts", "queue", "busy", "frames/s")
+LEAVE_OUT = ("held", "restarts", "queue", "busy", "frames/s", "workers")
 """What a narrow terminal does without, in this order, so that names stay whole."""
 
 
@@ -33,9 +36,10 @@ def overview(snapshot: Snapshot, width: int) -> list[str]:
     """Lines no longer than `width`."""
     title = f"{snapshot.name}: {snapshot.state}, {progress_of(snapshot)}"
     console = Console(file=io.StringIO(), width=width, color_system=None)
+    unlimited = console.options.update(max_width=MOST_WIDTH)
     columns = list(COLUMNS)
     for column in LEAVE_OUT:
-        if console.measure(table_of(snapshot, columns)).maximum <= width:
+        if console.measure(table_of(snapshot, columns), options=unlimited).maximum <= width:
             break
         columns.remove(column)
     console.print(plain(title), markup=False, highlight=False)

@@ -1,6 +1,7 @@
 """What `zpipe up` shows to a person: a table of the stages, drawn anew in place, log lines above it."""
 
 import os
+import shutil
 
 from rich.cells import cell_len
 
@@ -30,8 +31,8 @@ class Terminal(Lines):
 
     def progress(self, snapshot: Snapshot) -> None:
         """The table as it is now."""
-        size = os.get_terminal_size(2) if os.isatty(2) else os.terminal_size((80, 24))
-        table = overview(snapshot, size.columns)[: size.lines - 1]
+        columns, lines = size()
+        table = overview(snapshot, columns)[: lines - 1]
         if self._errors.put(self._back() + "".join(f"{row}\n" for row in table), passing=True):
             self._table = table
 
@@ -54,16 +55,23 @@ class Terminal(Lines):
         """
         if not self._table:
             return ""
-        width = os.get_terminal_size(2).columns if os.isatty(2) else 80
-        height = sum(max(1, -(-cell_len(row) // max(1, width))) for row in self._table)
+        columns, _ = size()
+        height = sum(max(1, -(-cell_len(row) // columns)) for row in self._table)
         return f"\x1b[{height}A\r{ERASE_BELOW}"
+
+
+def size() -> tuple[int, int]:
+    """Columns and lines of the terminal."""
+    try:
+        columns, lines = os.get_terminal_size(2)
+    except OSError:  # it is gone
+        columns = lines = 0
+    return columns or 80, lines or 24
 
 
 def print_status(snapshot: Snapshot) -> None:
     """A running pipeline, once."""
-    from shutil import get_terminal_size
-
-    print(*overview(snapshot, get_terminal_size().columns), sep="\n")
+    print(*overview(snapshot, shutil.get_terminal_size().columns), sep="\n")
     for stage in snapshot.stages:
         for worker in stage.workers:
             told = f"pid {worker.pid}, {worker.state}, held {worker.held}, done {worker.done}"
