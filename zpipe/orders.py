@@ -49,13 +49,15 @@ class SinkTask(msgspec.Struct, frozen=True, tag="sink"):
     """Publish run `run`, of which the first `published[stream]` results of each stream are published.
 
     Of the sinks before this one: the (stream, seq) that they died on (None: not known, so any that is in the results
-    file); the endpoints that they had, to be taken again; their subscribers, to be waited for (None: it is the first).
+    file); the endpoints that they had, to be taken again, and whether to wait for them without end; their subscribers,
+    to be waited for (None: it is the first).
     """
 
     run: str
     published: list[int]
     under_way: list[tuple[int, int]] | None = None
     endpoints: tuple[str, str] | None = None
+    is_patient: bool = True
     audience: Subscribers | None = None
 
 

@@ -23,6 +23,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
+from zpipe import messages as results
 from zpipe.errors import UNDECODABLE, WireError
 
 VERSION = 2
@@ -32,6 +33,9 @@ MAX_BYTES = 64 << 20
 
 MAX_BODY_BYTES = MAX_BYTES - 1024
 """The longest body: a message has less than so many other bytes."""
+
+MOST_NAME, MOST_REASON = 1000, 100_000
+"""Letters that are kept of a frame's name where all of it is too long, and of why a worker refuses its work."""
 
 MOST = 4096
 """Messages in one part, as many as frames may be in flight. More than that go in several (`parts`)."""
@@ -167,16 +171,32 @@ _from_worker = msgspec.msgpack.Decoder(Annotated[list[FromWorker], _length])
 _to_worker = msgspec.msgpack.Decoder(Annotated[list[ToWorker], _length])
 
 
+def body_of(result: results.Result, stage: str) -> bytes:
+    """The result as the `body` of a message. One that is too long becomes a `failed` one that says so: as it is, it
+    would never arrive."""
+    body = results.pack(result)
+    if len(body) <= MAX_BODY_BYTES:
+        return body
+    result.name = result.name[:MOST_NAME]
+    reason = f"its result of {len(body) / 1e6:.0f} MB is too long: lower max_objects or top_k, or shorten its name"
+    return results.pack(results.fail(result, stage, reason))
+
+
 def encode(messages: Sequence[Message]) -> bytes:
     """The messages as one part."""
     return PREFIX + _encoder.encode(messages)
 
 
 def parts(messages: Sequence[Message]) -> list[bytes]:
-    """The messages as one part, or as several if one would be more than a receiver takes."""
+    """The messages as one part, or as several if one would be more than a receiver takes.
+
+    WireError if one message alone is: its receiver would end the connection, and it would be lost without a word.
+    """
     part = encode(messages)
-    if len(messages) == 1 or (len(messages) <= MOST and len(part) <= MAX_BYTES):
+    if len(messages) <= MOST and len(part) <= MAX_BYTES:
         return [part]
+    if len(messages) == 1:
+        raise WireError(f"{type(messages[0]).__name__} of {len(part) / 1e6:.0f} MB is too long to be sent")
     middle = len(messages) // 2
     return parts(messages[:middle]) + parts(messages[middle:])
 

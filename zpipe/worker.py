@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         serve(order, config, link, heart)
         return 0
     except ZpipeError as error:
-        link.send(wire.Refused(link.worker, str(error), error.exit_code))
+        link.send(wire.Refused(link.worker, str(error)[: wire.MOST_REASON], error.exit_code))
         return error.exit_code
     finally:
         heart.close()

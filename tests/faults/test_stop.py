@@ -1,14 +1,19 @@
 """Ctrl-C, a second one, runs that cannot start or cannot go on: how they end, and that nothing is left."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Pipeline, essences, make_config, run, until, workers_of
+from harness import Pipeline, essences, free_port, make_config, run, until, workers_of
+
+from zpipe.transport.endpoints import PATIENCE_S
 
 
 def slow_config(folder: Path, frames: Path, **changes: Any) -> Path:
@@ -36,6 +41,52 @@ def test_ctrl_c_drains(number: signal.Signals, tmp_path: Path, frames: Path, cal
     assert lines[:-1] == calm[: len(lines) - 1]
     assert lines[-1]["type"] == "eos"
     assert pipeline.events[-1]["drained"]
+
+
+@pytest.fixture
+def without_its_port(tmp_path: Path, frames: Path) -> Iterator[tuple[Pipeline, socket.socket]]:
+    """A run whose sink was killed, and another program that has taken its port."""
+    port = free_port()
+    pipeline = Pipeline(slow_config(tmp_path, frames, sink={"publish": f"tcp://127.0.0.1:{port}"}))
+    pipeline.reaches(20)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sink = pipeline.pid_of("sink")
+        pipeline.process.send_signal(signal.SIGSTOP)  # so that it does not start the next one before we are there
+        os.kill(sink, signal.SIGKILL)
+        until(lambda: bind(other, port))
+        other.listen()
+        pipeline.process.send_signal(signal.SIGCONT)
+        until(lambda: pipeline.workers().get("sink", sink) != sink, 8, "the next sink")
+        yield pipeline, other
+
+
+def bind(one: socket.socket, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        one.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+def test_a_port_that_is_taken_while_the_sink_restarts_is_waited_for(
+    without_its_port: tuple[Pipeline, socket.socket], calm: list[dict[str, Any]]
+) -> None:
+    """Edge 23: it was an error after two seconds."""
+    pipeline, other = without_its_port
+    waiting, until_s = pipeline.pid_of("sink"), time.monotonic() + 1.2 * PATIENCE_S
+    until(lambda: pipeline.pid_of("sink") != waiting or time.monotonic() > until_s)
+    assert pipeline.pid_of("sink") == waiting, "it did not wait"
+    other.close()
+    assert pipeline.wait() == 0, pipeline.said()
+    assert essences(pipeline.results) == calm
+
+
+def test_ctrl_c_ends_the_wait_for_a_port(without_its_port: tuple[Pipeline, socket.socket]) -> None:
+    """Edge 23: it is said why the run cannot be brought to its end."""
+    pipeline, _ = without_its_port
+    pipeline.process.send_signal(signal.SIGINT)
+    assert pipeline.wait(20) == 1, pipeline.said()
+    assert "cannot bind" in pipeline.said()
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:

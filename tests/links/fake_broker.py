@@ -177,6 +177,7 @@ def make_sink(
     endpoints: tuple[str, str] | None = None,
     run: str = RUN,
     linger_s: float = 5,
+    is_patient: bool = False,
 ) -> Sink:
     config = Config(
         name="test",
@@ -184,7 +185,7 @@ def make_sink(
         detect=DetectConfig(model="none"),
         sink=SinkConfig(results=str(results), linger_s=linger_s),
     )
-    task = SinkTask(run, published or [0 for _ in streams], endpoints=endpoints)
+    task = SinkTask(run, published or [0 for _ in streams], endpoints=endpoints, is_patient=is_patient)
     return Sink(config, link, heart, task)
 
 

@@ -8,6 +8,7 @@ import zmq
 from harness import until
 
 from zpipe import wire
+from zpipe.errors import WireError
 from zpipe.transport import link as links
 from zpipe.transport.link import Links, WorkerLink, inbox_of, outbox_of
 
@@ -125,6 +126,19 @@ def test_nothing_is_lost_however_much_is_sent_at_once(broker, join):
     heavy = [work(seq, 30 << 20) for seq in range(1, 4)]
     broker.links.send(link.worker, heavy)
     assert [message.seq for message in received(link, 3)] == [1, 2, 3]
+
+
+def test_what_is_too_long_is_not_sent_and_the_link_goes_on(broker, join):
+    """Edge 24: the connection ended, and what came next was lost too."""
+    link = join()
+    with pytest.raises(WireError, match="too long to be sent"):
+        link.send(wire.Output(link.worker, 0, 1, False, bytes(wire.MAX_BYTES)))
+    link.send(wire.Ready(link.worker))
+    broker.hears(wire.Ready(link.worker))
+    with pytest.raises(WireError, match="Work of 67 MB is too long to be sent"):
+        broker.links.send(link.worker, [work(1, wire.MAX_BYTES)])
+    broker.links.send(link.worker, [work(2)])
+    assert received(link, 1) == [work(2)]
 
 
 # ---- what is no message ------------------------------------------------------------------------------------------

@@ -244,6 +244,34 @@ def test_an_endpoint_that_is_taken_for_a_moment_is_waited_for(broker, start_sink
         later.join()  # a socket is for one thread at a time
 
 
+def test_the_endpoint_of_the_sink_before_is_waited_for_however_long(broker, start_sink, monkeypatch, caplog):
+    """Edge 23: whoever took the port of a dead sink for more than two seconds ended the run."""
+    monkeypatch.setattr(endpoints, "PATIENCE_S", 0.05)
+    with broker.context.socket(zmq.PUB) as other:
+        other.bind("tcp://127.0.0.1:*")
+        endpoint = other.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        later = threading.Timer(0.5, other.unbind, [endpoint])
+        later.start()
+        sink = start_sink(endpoints=(endpoint, endpoints.history_of(endpoint)), is_patient=True)
+        assert sink.publish == endpoint
+        later.join()
+    assert f"sink.waiting {endpoint} is taken by another program" in caplog.text
+
+
+def test_who_waits_for_an_endpoint_ends_when_it_is_told_to(broker, start_sink):
+    """Edge 23: the wait is without end, but not deaf."""
+    with broker.context.socket(zmq.PUB) as other:
+        other.bind("tcp://127.0.0.1:*")
+        endpoint = other.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        teller = threading.Thread(
+            target=lambda: (until(lambda: 1 in broker.links._workers), broker.send(1, wire.Stop())), daemon=True
+        )
+        teller.start()
+        with pytest.raises(ZpipeError, match=f"cannot bind {endpoint}"):
+            start_sink(endpoints=(endpoint, endpoints.history_of(endpoint)), is_patient=True)
+        teller.join()
+
+
 def test_a_free_port_is_none_that_the_kernel_gives_to_outgoing_connections(broker, start_sink, monkeypatch, tmp_path):
     """A subscriber that connects again and again while nobody is there would in the end be connected to itself."""
     for _ in range(20):

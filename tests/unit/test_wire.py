@@ -144,3 +144,25 @@ def test_a_result_that_would_not_fit_the_wire_is_a_failed_one() -> None:
     output = Loop(Endless(), link, None, None, 1).output_of(frame)
     assert output.failed
     assert "too long: lower max_objects or top_k" in messages.unpack(output.body).error.reason
+    assert len(output.body) < 10_000, "with its name it would still be too long"
+
+
+def test_a_message_that_is_too_long_is_never_lost_without_a_word() -> None:
+    """Edge 24: it was sent, and its receiver ended the connection, with whatever came after it."""
+    long = wire.Output(1, 0, 1, False, bytes(wire.MAX_BYTES))
+    for several in ([long], [wire.Closed(1, 0), long, wire.Closed(1, 0)]):
+        with pytest.raises(WireError, match="Output of 67 MB is too long to be sent"):
+            wire.parts(several)
+    longest = wire.Output((1 << 32) - 1, (1 << 32) - 1, (1 << 63) - 1, False, bytes(wire.MAX_BODY_BYTES))
+    assert len(wire.parts([longest])) == 1
+    assert wire.decode_from_worker(wire.parts([longest])[0]) == [longest]
+
+
+def test_a_name_that_is_too_long_makes_a_failed_result() -> None:
+    """Edge 24: a list file with a line of 70 MB lost that entry and the next."""
+    body = wire.body_of(Result(stream="a", seq=3, name="x" * 70_000_000, timestamp=1), "ingest")
+    result = messages.unpack(body)
+    assert (result.status, result.name, result.error.stage) == ("failed", "x" * wire.MOST_NAME, "ingest")
+    assert "70 MB is too long" in result.error.reason
+    short = Result(stream="a", seq=3, name="x", timestamp=1)
+    assert wire.body_of(short, "ingest") == messages.pack(short)

@@ -311,9 +311,10 @@ class Broker:
         for stage in self.plan.sources:
             stage.wanted = 0
         sink = self.plan.sink.workers
-        if self._handover.audience is None and sink and not sink[0].ready:
-            self._handover.audience = Subscribers(0, 0)  # the next one waits for nobody; this one might for ever
-            self.supervisor.kill(sink[0].number, "drained while it waited for subscribers")
+        self._handover.is_drained = True
+        if sink and not sink[0].ready:  # it may wait for ever, for subscribers or a port; the next one does not
+            self._handover.audience = self._handover.audience or Subscribers(0, 0)
+            self.supervisor.kill(sink[0].number, "drained while it waited for subscribers or its port")
         self._perform(self.ledger.drain())
 
     def _linger(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from zpipe import messages
+from zpipe import messages, wire
 from zpipe.config.keys import Config
 from zpipe.results import quarantine
 from zpipe.rules.accounts import Frame
@@ -23,7 +23,7 @@ def condemn(frame: Frame, config: Config, stage: str, reason: str, store: Store)
         stream = str(config.ingest[frame.stream].stream)
         result = messages.Result(stream=stream, seq=frame.seq, name="", timestamp=time.time_ns())
     messages.fail(result, stage, f"{frame.attempts} attempts: {reason}")
-    frame.body = messages.pack(result)
+    frame.body = wire.body_of(result, stage)
     try:
         picture = store.open(frame.picture).content(result.resolution)
         path = quarantine.keep(Path(config.sink.results).parent / "quarantine", result, picture)

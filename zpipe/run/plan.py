@@ -28,7 +28,7 @@ class Handover:
 
     `condemned`: by stream, the frames that no ingest must touch any more. `deaths`: why workers died on a frame, by
     (stream, seq). Of the sinks: their endpoints, the subscribers of the last one, and by stream the number that one was
-    last at when it died.
+    last at when it died; whether the run is drained, so that its sink waits for no port without end.
     """
 
     condemned: dict[int, list[Condemned]] = field(default_factory=dict)
@@ -36,6 +36,7 @@ class Handover:
     endpoints: tuple[str, str] | None = None
     audience: Subscribers | None = None
     under_way: dict[int, int] = field(default_factory=dict)
+    is_drained: bool = False
 
     def learn(self, death: Death, ledger: Ledger) -> None:
         """Keep what the dead worker's successor must know."""
@@ -112,7 +113,8 @@ class Plan:
             case "sink":
                 published = [stream.published for stream in ledger.streams]
                 under_way = [(n, seq) for n, seq in handover.under_way.items() if seq > published[n]]
-                return SinkTask(self.place.run, published, under_way, handover.endpoints, handover.audience)
+                patient = not handover.is_drained
+                return SinkTask(self.place.run, published, under_way, handover.endpoints, patient, handover.audience)
             case "stage":
                 config = self.config.stages[workers.number].config
                 wanted = config.threads if isinstance(config, ModelConfig) else "auto"

@@ -118,5 +118,5 @@ class Ingest:
         pixels = slot.pixels_shape
         if pixels is not None:
             result.resolution = Resolution(width=pixels[1], height=pixels[0])
-        failed = result.status == "failed"
-        return wire.Read(self._link.worker, self._seq, slot.picture, failed, messages.pack(result))
+        body = wire.body_of(result, "ingest")
+        return wire.Read(self._link.worker, self._seq, slot.picture, result.status == "failed", body)

@@ -102,10 +102,7 @@ class Loop:
             result.timing_ms[self._stage.name] = round(took_s * 1e3, 3)
         except FrameError as error:
             messages.fail(result, self._stage.name, str(error))
-        body = messages.pack(result)
-        if len(body) > wire.MAX_BODY_BYTES:  # it would never arrive
-            reason = f"its result of {len(body) / 1e6:.0f} MB is too long: lower max_objects or top_k"
-            body = messages.pack(messages.fail(result, self._stage.name, reason))
+        body = wire.body_of(result, self._stage.name)
         return wire.Output(self._link.worker, frame.stream, frame.seq, result.status == "failed", body)
 
 

@@ -8,6 +8,7 @@ has given it to the kernel, which a plain subscriber makes us wait for: so it se
 
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,8 @@ LINGER_MS = 100
 CHECK_S = 1.0
 """So often somebody may have removed the results file, or exchanged it, without being noticed. That it was cut shows
 with the next line."""
+PORT_MS, SAY_TAKEN_S = 50, 5.0
+"""While somebody has the port of the sink before us, we look so often, and say so so often."""
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class Sink:
         self._linger_s = config.sink.linger_s
         self._encoder = msgspec.json.Encoder()
         self._stopping = False
+        self._said_taken = 0.0
         self._record = Record(Path(config.sink.results))
         self.file = ResultsFile.nothing_yet(Path(config.sink.results))
         self._next_check = 0.0
@@ -56,7 +60,8 @@ class Sink:
         # A restarted sink takes its predecessor's endpoints, whatever free ports those were.
         endpoints = task.endpoints or (config.sink.publish, config.sink.history)
         try:
-            self.out = Publisher(bind_pair, endpoints, task.audience.behind if task.audience else 0, echo)
+            bind = partial(bind_pair, wait=self._wait_for_port if task.endpoints and task.is_patient else None)
+            self.out = Publisher(bind, endpoints, task.audience.behind if task.audience else 0, echo)
         except ZpipeError:
             self.file.close()
             raise
@@ -131,6 +136,17 @@ class Sink:
         self._open_file()
         if not self.file.is_open:
             raise ResultsError(f"the run's record {self._record.folder} is gone: start anew with --overwrite")
+
+    def _wait_for_port(self, endpoint: str) -> bool:
+        """Subscribers look for us at this very endpoint: wait until it is free, or the run is stopped."""
+        self._heart.beat()
+        now = time.monotonic()
+        if now - self._said_taken >= SAY_TAKEN_S:
+            self._said_taken = now
+            log.warning("sink.waiting %s is taken by another program: waiting until it is free", endpoint)
+        if self._link.inlet.poll(PORT_MS):  # nobody is sent work before he is ready
+            self._stopping = any(isinstance(message, wire.Stop) for message in self._link.take())
+        return not self._stopping
 
     # ---- results ------------------------------------------------------------------------------------------
 

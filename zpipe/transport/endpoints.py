@@ -8,6 +8,7 @@ import contextlib
 import errno
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import zmq
@@ -19,6 +20,12 @@ TRIES = 200
 
 PATIENCE_S = 2.0
 """How long a given port may be taken before that is an error: a sink that was killed may not be quite gone."""
+
+PAUSE_S = 0.02
+"""So long between two tries."""
+
+Wait = Callable[[str], bool]
+"""Called while somebody else has this endpoint: waits a little; whether to try again."""
 
 OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 FIRST_PORT, LAST_PORT = 10_000, 65_534
@@ -52,41 +59,54 @@ def free_ports() -> range:
 
 
 def bind_pair(
-    publisher: "zmq.Socket[bytes]", history: "zmq.Socket[bytes]", publish: str, history_at: str | None
+    publisher: "zmq.Socket[bytes]",
+    history: "zmq.Socket[bytes]",
+    publish: str,
+    history_at: str | None,
+    wait: Wait | None = None,
 ) -> tuple[str, str]:
-    """Bind both sockets; returns the endpoints to connect to. `*` as port takes a free one (and the next, free too)."""
+    """Bind both sockets; returns the endpoints to connect to. `*` as port takes a free one (and the next, free too).
+
+    `wait`: how long for an endpoint that somebody has (None: PATIENCE_S).
+    """
+    wait = wait or wait_for(PATIENCE_S)
     if not (publish.startswith("tcp://") and publish.endswith(":*")):
-        bound = _bind(publisher, publish, PATIENCE_S)
-        return bound, _bind(history, history_at or history_of(bound), PATIENCE_S)
-    fixed = _bind(history, history_at, PATIENCE_S) if history_at is not None else None
+        bound = _bind(publisher, publish, wait)
+        return bound, _bind(history, history_at or history_of(bound), wait)
+    fixed = _bind(history, history_at, wait) if history_at is not None else None
     for port in random.sample(free_ports(), TRIES):
         with contextlib.suppress(_TakenError):
-            bound = _bind(publisher, f"{publish.removesuffix('*')}{port}", 0.0)
+            bound = _bind(publisher, f"{publish.removesuffix('*')}{port}", _give_up)
             try:
-                return bound, fixed or _bind(history, history_of(bound), 0.0)
+                return bound, fixed or _bind(history, history_of(bound), _give_up)
             except _TakenError:
                 publisher.unbind(bound)
     raise ZpipeError(f"no two free ports, one after the other, for {publish}")
 
 
-def _bind(socket: "zmq.Socket[bytes]", endpoint: str, patience_s: float) -> str:
+def wait_for(patience_s: float) -> Wait:
+    """Wait for so long from now on."""
     deadline = time.monotonic() + patience_s
-    try:
-        while not _bound(socket, endpoint, time.monotonic() >= deadline):
-            time.sleep(0.02)
-    except zmq.ZMQError as error:
-        said = f"cannot bind {endpoint}: {error.strerror}"
-        if error.errno == errno.EADDRINUSE:
-            raise _TakenError(f"{said} (another program, or another pipeline, listens there)") from None
-        raise ZpipeError(said) from None
-    return bytes(socket.getsockopt(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
+
+    def wait(endpoint: str) -> bool:
+        time.sleep(PAUSE_S)
+        return time.monotonic() < deadline
+
+    return wait
 
 
-def _bound(socket: "zmq.Socket[bytes]", endpoint: str, is_last_try: bool) -> bool:
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        if error.errno != errno.EADDRINUSE or is_last_try:
-            raise
-        return False
-    return True
+def _give_up(endpoint: str) -> bool:
+    return False
+
+
+def _bind(socket: "zmq.Socket[bytes]", endpoint: str, wait: Wait) -> str:
+    while True:
+        try:
+            socket.bind(endpoint)
+            return bytes(socket.getsockopt(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
+        except zmq.ZMQError as error:
+            said = f"cannot bind {endpoint}: {error.strerror}"
+            if error.errno != errno.EADDRINUSE:
+                raise ZpipeError(said) from None
+            if not wait(endpoint):
+                raise _TakenError(f"{said} (another program, or another pipeline, listens there)") from None

@@ -64,7 +64,7 @@ class Links:
 
     def send(self, worker: int, messages: Sequence[wire.ToWorker]) -> None:
         """Hand messages to a connected worker; if it has just died, they are gone with it (the ledger still says
-        that the worker holds the frames, and hears of its death)."""
+        that the worker holds the frames, and hears of its death). WireError if one of them is too long."""
         try:
             for part in wire.parts(messages):
                 self._workers[worker].send(part, zmq.NOBLOCK)
@@ -130,11 +130,11 @@ class WorkerLink:
             self.flush()
 
     def flush(self) -> None:
-        """Push what was `put`."""
+        """Push what was `put`; WireError if one of them is too long."""
         if self._waiting:
-            for part in wire.parts(self._waiting):
+            messages, self._waiting, self._waited_ns = self._waiting, [], 0
+            for part in wire.parts(messages):
                 self._outlet.send(part)
-            self._waiting, self._waited_ns = [], 0
 
     def receive(self) -> list[wire.ToWorker]:
         """The next messages; none if there were none for BEAT_MS."""
