@@ -27,11 +27,6 @@ class Header(NamedTuple):
     has_palette: bool = False
     """Known of TIFF only, where it decides how OpenCV must be asked."""
 
-    @property
-    def upright(self) -> tuple[int, int]:
-        """Width and height in pixels as a person sees the picture; orientations 5 to 8 lie on their side."""
-        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
-
 
 def read_header(data: memoryview) -> Header:
     """The header of an encoded image; `FrameError` if it is damaged or of no format that zpipe reads."""

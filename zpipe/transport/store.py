@@ -127,8 +127,10 @@ class Slot:
             try:
                 os.posix_fallocate(self._file, 0, size_bytes)
             except OSError as error:
+                from zpipe.transport.run_folder import SHARED_MEMORY  # a worker needs nothing else of it
+
                 raise FrameError(
-                    f"no shared memory for a frame of {size_bytes / 1e6:.1f} MB in {SHARED}: {error.strerror}; "
+                    f"no shared memory for a frame of {size_bytes / 1e6:.1f} MB in {SHARED_MEMORY}: {error.strerror}; "
                     "make it larger or lower frames.in_flight"
                 ) from None
 
@@ -139,6 +141,3 @@ class Slot:
                 raise FrameError(f"its slot holds {self._mapped_bytes} bytes instead of {size_bytes}")
             self._map = mmap.mmap(self._file, self._mapped_bytes)
         return self._map
-
-
-SHARED = "/dev/shm"  # noqa: S108  only named in a message
