@@ -6,7 +6,7 @@ receiver at the same moment sends them together.
 
     octet 0      0x7A ("z")
     octet 1      version of the wire, VERSION
-    octets 2..   MessagePack array of 1 to MOST messages; each an array [tag, fields...], one of the types below
+    octets 2..   MessagePack array of 1 to MOST_IN_FLIGHT messages; each an array [tag, fields...] of a type below
 
 A receiver MUST check all of it before acting: magic, version, length, tag, number, type and range of fields. What
 fails is a `WireError`, never anything else (the tests fuzz it); the receiver counts it, logs it once per peer and
@@ -37,8 +37,8 @@ MAX_BODY_BYTES = MAX_BYTES - 1024
 MOST_NAME, MOST_REASON = 1000, 100_000
 """Letters that are kept of a frame's name where all of it is too long, and of why a worker refuses its work."""
 
-MOST = 4096
-"""Messages in one part, as many as frames may be in flight. More than that go in several (`parts`)."""
+MOST_IN_FLIGHT = 4096
+"""Frames in flight, whatever the config says; and so the messages in one part. More go in several (`parts`)."""
 
 UInt32 = Annotated[int, Meta(ge=0, lt=1 << 32)]
 UInt63 = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -166,7 +166,7 @@ ToWorker = Work | Grant | Close | Stop
 T = TypeVar("T")
 
 _encoder = msgspec.msgpack.Encoder()
-_length = Meta(min_length=1, max_length=MOST)
+_length = Meta(min_length=1, max_length=MOST_IN_FLIGHT)
 _from_worker = msgspec.msgpack.Decoder(Annotated[list[FromWorker], _length])
 _to_worker = msgspec.msgpack.Decoder(Annotated[list[ToWorker], _length])
 
@@ -193,7 +193,7 @@ def parts(messages: Sequence[Message]) -> list[bytes]:
     WireError if one message alone is: its receiver would end the connection, and it would be lost without a word.
     """
     part = encode(messages)
-    if len(messages) <= MOST and len(part) <= MAX_BYTES:
+    if len(messages) <= MOST_IN_FLIGHT and len(part) <= MAX_BYTES:
         return [part]
     if len(messages) == 1:
         raise WireError(f"{type(messages[0]).__name__} of {len(part) / 1e6:.0f} MB is too long to be sent")

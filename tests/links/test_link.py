@@ -120,7 +120,7 @@ def test_what_was_sent_leaves_before_the_link_is_closed(broker, join):
 def test_nothing_is_lost_however_much_is_sent_at_once(broker, join):
     """A sink that is started again is sent every frame in flight in one go: more than one part may have."""
     link = join()
-    many = [work(seq) for seq in range(1, 2 * wire.MOST)]
+    many = [work(seq) for seq in range(1, 2 * wire.MOST_IN_FLIGHT)]
     broker.links.send(link.worker, many)
     assert received(link, len(many)) == many
     heavy = [work(seq, 30 << 20) for seq in range(1, 4)]

@@ -67,7 +67,7 @@ def test_several_messages_keep_their_order() -> None:
         (wire.PREFIX + msgspec.msgpack.encode([[21, [0] * ((1 << 16) + 1)]]), "length"),
         (wire.PREFIX + msgspec.msgpack.encode([[21, [1 << 32]]]), "4294967295|< 4294967296"),
         (wire.PREFIX + msgspec.msgpack.encode([[21, [-1]]]), ">= 0"),
-        (wire.PREFIX + msgspec.msgpack.encode([[23]] * (wire.MOST + 1)), "length"),
+        (wire.PREFIX + msgspec.msgpack.encode([[23]] * (wire.MOST_IN_FLIGHT + 1)), "length"),
         (wire.PREFIX + msgspec.msgpack.encode([[20, 0, 0, [0, None], 0, b""]]), ">= 1"),
         (wire.PREFIX + msgspec.msgpack.encode([[22, 0, 1, 1]]), "Expected `bool`"),
     ],
@@ -110,7 +110,7 @@ def test_a_text_that_is_no_text_is_no_message() -> None:
 
 
 def test_more_than_one_part_takes_goes_in_several() -> None:
-    many = [wire.Close(0, count, False) for count in range(2 * wire.MOST + 1)]
+    many = [wire.Close(0, count, False) for count in range(2 * wire.MOST_IN_FLIGHT + 1)]
     parts = wire.parts(many)
     assert len(parts) > 2
     assert [message for part in parts for message in wire.decode_to_worker(part)] == many

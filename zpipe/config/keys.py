@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from zpipe.wire import MOST_IN_FLIGHT
+
 Name = Annotated[
     str,
     Meta(
@@ -25,6 +27,9 @@ Endpoint = Annotated[
         extra={"words": "an endpoint (tcp://HOST:PORT or ipc://PATH)", "read": "endpoint"},
     ),
 ]
+HISTORY_SUFFIX = ".history"
+"""Behind the ipc path that results are published at is the history's. (Of a tcp port it is the next.)"""
+
 SourcePath = Annotated[str, Meta(extra={"words": "a path", "read": "source"})]
 ModelPath = Annotated[str, Meta(extra={"words": "a model file or package.module:Class", "read": "model"})]
 LabelsPath = Annotated[str, Meta(extra={"words": "a file with a label a line", "read": "file"})]
@@ -130,7 +135,7 @@ class SinkConfig(Base, frozen=True):
 class FramesConfig(Base, frozen=True):
     """The shared-memory store of frames in flight."""
 
-    in_flight: Annotated[int, Meta(ge=1, le=4096)] | Auto = "auto"
+    in_flight: Annotated[int, Meta(ge=1, le=MOST_IN_FLIGHT)] | Auto = "auto"
     max_pixels: Annotated[int, Meta(ge=1)] = 178_956_970
 
 

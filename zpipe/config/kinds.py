@@ -1,4 +1,10 @@
-"""What the text of a `model` key names: a model file, a shared library, a class in Python. Opens none of them."""
+"""What a path in a config is: a model file, a shared library, a class in Python; and which keys a kind of source has.
+
+Opens none of them.
+"""
+
+SOURCE_OF_KEY = {"recursive": "directory", "glob": "directory", "every": "video"}
+"""Keys of an ingest entry that are for one kind of source; elsewhere they would do nothing and say nothing."""
 
 
 def is_plugin(model: str) -> bool:

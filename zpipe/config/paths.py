@@ -10,14 +10,12 @@ from collections.abc import Mapping
 
 from zpipe.config.check import ComplaintError, ReadText
 from zpipe.config.file import is_text
+from zpipe.config.keys import HISTORY_SUFFIX
 from zpipe.config.kinds import is_python
 from zpipe.config.problems import Origin, did_you_mean, find_nearest_file, make_printable, show_text
 
 MOST_SOCKET_PATH_BYTES = 107
 """sun_path of a Unix socket on Linux: 108 bytes with its end."""
-
-HISTORY_SUFFIX = ".history"
-"""What the sink appends to an ipc path for the history."""
 
 LAST_PORT = 65535
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from zpipe.config.keys import SECTIONS
-from zpipe.config.kinds import is_plugin, is_python
+from zpipe.config.keys import SECTIONS, IngestConfig
+from zpipe.config.kinds import SOURCE_OF_KEY, is_plugin, is_python
 from zpipe.config.paths import LAST_PORT, stream_name
 from zpipe.config.problems import KeyPath
 
@@ -28,6 +28,8 @@ OF_MODEL_FILES = {
 
 DEFAULTS = {section: {field.name: field.default for field in fields(kind)} for section, kind in SECTIONS.items()}
 """A key at its default asks for nothing, so it is nobody's mistake."""
+
+INGEST_DEFAULTS = {field.name: field.default for field in fields(IngestConfig)}
 
 FIXED_STAGES = ("ingest", *(section for section, defaults in DEFAULTS.items() if "name" not in defaults), "sink")
 """They are called as their section is."""
@@ -51,18 +53,15 @@ def name_streams(config: Values, complain: Complain) -> None:
 
 
 def check_source_keys(config: Values, complain: Complain) -> None:
-    """Some keys are for directories, one for videos; elsewhere they would do nothing and say nothing."""
+    """What a path is can be told from here as far as directory or file; who opens it (sources/) knows the rest."""
     for i, entry in _number_entries(config.get("ingest")):
         path = entry.get("path", "")
-        for key in ("recursive", "glob"):
-            if entry.get(key) and os.path.isfile(path):
-                complain(
-                    ("ingest", str(i), key), f"{os.path.basename(path)} is a file, expected it for a directory only"
-                )
-        if entry.get("every", 1) != 1 and os.path.isdir(path):
-            complain(
-                ("ingest", str(i), "every"), f"{os.path.basename(path)} is a directory, expected it for a video only"
-            )
+        found = "directory" if os.path.isdir(path) else "file"
+        for key, wanted in SOURCE_OF_KEY.items():
+            is_set = entry.get(key, INGEST_DEFAULTS[key]) != INGEST_DEFAULTS[key]
+            if is_set and os.path.exists(path) and (found == "directory") != (wanted == "directory"):
+                text = f"{os.path.basename(path)} is a {found}, expected it for a {wanted} only"
+                complain(("ingest", str(i), key), text)
 
 
 def check_stage_names(config: Values, complain: Complain) -> None:

@@ -28,11 +28,6 @@ Allocate = Callable[[int, int], Pixels]
 """(height, width) -> a writable, C-contiguous picture of that size, possibly in shared memory."""
 
 
-def image_size(data: memoryview | bytes) -> tuple[int, int]:
-    """Width and height in pixels, upright, from the header alone; `FrameError` if it is no readable image."""
-    return read_header(memoryview(data)).upright
-
-
 def decode(data: memoryview | bytes, allocate: Allocate, max_pixels: int) -> Pixels:
     """Decodes one encoded image into memory from `allocate` and returns that picture.
 

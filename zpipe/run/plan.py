@@ -9,7 +9,7 @@ from zpipe.rules.credit import DEPTH, limit_for
 from zpipe.rules.ledger import Ledger
 from zpipe.run.resume import RunResults
 from zpipe.run.supervisor import Death, StageWorkers
-from zpipe.wire import MOST as MOST_SLOTS
+from zpipe.wire import MOST_IN_FLIGHT
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Plan:
     def ledger(self, results: RunResults) -> Ledger:
         """The ledger, going on where the results end. A source whose end is in there is not started."""
         slots = self.config.frames.in_flight
-        most = MOST_SLOTS if isinstance(slots, str) else slots
+        most = MOST_IN_FLIGHT if isinstance(slots, str) else slots
         ledger = Ledger(len(self.stages), len(self.sources), most, self.config.max_attempts)
         if isinstance(slots, str):
             counts = [stage.wanted for stage in self.stages]

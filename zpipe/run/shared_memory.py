@@ -9,7 +9,7 @@ from zpipe.errors import RunFailed
 from zpipe.rules.ledger import Ledger
 from zpipe.run.supervisor import Supervisor
 from zpipe.transport.board import WAITING
-from zpipe.transport.store import SHARED, Store
+from zpipe.transport.store import SHARED_MEMORY, Store
 
 SHORT_S = 5.0
 """After somebody has waited, slots do not keep their memory for so long: it is needed again at once, most likely."""
@@ -41,8 +41,8 @@ class SharedMemory:
         if now - self._alone_since > ALONE_S:
             last = "".join(f"\n  {line}" for line in list(waiting[0].process.tail)[-1:])
             raise RunFailed(
-                f"{waiting[0].name} waits for shared memory: {SHARED} has {self._store.free_bytes / 1e6:.1f} MB left,"
-                f" and no frame is in flight that would give any back; make it larger (Docker: --shm-size){last}"
+                f"{waiting[0].name} waits for shared memory: {SHARED_MEMORY} has {self._store.free_bytes / 1e6:.1f} MB"
+                f" left, and no frame is in flight that would give any back; make it larger (Docker: --shm-size){last}"
             )
 
     def give_back(self, now: float, idle: Sequence[int]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zpipe.config.keys import IngestConfig
+from zpipe.config.kinds import SOURCE_OF_KEY
 from zpipe.errors import ConfigError
 from zpipe.images.headers import sniff
 from zpipe.source import Source
@@ -38,11 +39,10 @@ VIDEO_STARTS = re.compile(
 def open_source(config: IngestConfig, max_pixels: int) -> Source:
     """The source of one stream; `ConfigError` if its path is none, or a key not for this kind of source."""
     kind = kind_of(config.path)
-    if kind != "directory" and (config.recursive or config.glob is not None):
-        key = "recursive" if config.recursive else "glob"
-        raise ConfigError(f"ingest path {config.path}: {key} works for a directory only, this is: {kind}")
-    if kind != "video" and config.every != 1:
-        raise ConfigError(f"ingest path {config.path}: every works for a video only, this is: {kind}")
+    unset = IngestConfig(path=config.path)
+    for key, wanted in SOURCE_OF_KEY.items():
+        if kind != wanted and getattr(config, key) != getattr(unset, key):
+            raise ConfigError(f"ingest path {config.path}: {key} works for a {wanted} only, this is: {kind}")
     return OPENERS[kind](config, max_pixels)
 
 

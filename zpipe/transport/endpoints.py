@@ -13,6 +13,7 @@ from pathlib import Path
 
 import zmq
 
+from zpipe.config.keys import HISTORY_SUFFIX
 from zpipe.errors import ZpipeError
 
 TRIES = 200
@@ -40,7 +41,7 @@ def history_of(publish: str) -> str:
     if publish.startswith("tcp://"):
         host, _, port = publish.rpartition(":")
         return f"{host}:{int(port) + 1}" if port.isdecimal() else f"{host}:{port}"
-    return f"{publish}.history"
+    return f"{publish}{HISTORY_SUFFIX}"
 
 
 def free_ports() -> range:

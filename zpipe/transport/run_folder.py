@@ -21,8 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from zpipe.errors import AlreadyRunning, NotRunning, ZpipeError
-
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  the kernel's own tmpfs; sockets and slots alike may live there
+from zpipe.transport.store import SHARED_MEMORY
 
 GLANCE_S = 0.5
 """Others hold a lock for a moment, to see whether its owner lives or to clear what a dead run has left."""

@@ -35,13 +35,17 @@ PLENTY_BYTES = 2 << 30
 """With so much free memory a dozen of the largest photos fit, and nobody need ask how large the next one is."""
 
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  the kernel's own tmpfs
+"""Where run folders are (run_folder.py): sockets and slots alike may live there."""
+
+
 class StoreFull(FrameError):
     """There is no memory for a frame that needs so much, until others give some back."""
 
     def __init__(self, needed_bytes: int) -> None:
         super().__init__(
-            f"no shared memory for a frame of {needed_bytes / 1e6:.1f} MB in {SHARED}; make it larger (in Docker with"
-            " --shm-size) or lower frames.in_flight"
+            f"no shared memory for a frame of {needed_bytes / 1e6:.1f} MB in {SHARED_MEMORY}; make it larger (in Docker"
+            " with --shm-size) or lower frames.in_flight"
         )
         self.needed_bytes = needed_bytes
 
@@ -173,15 +177,16 @@ class Slot:
     def _refuse(self, size_bytes: int, error: OSError) -> NoReturn:
         if error.errno != errno.ENOSPC:
             raise FrameError(
-                f"no shared memory for a frame of {size_bytes / 1e6:.1f} MB in {SHARED}: {error.strerror}; "
+                f"no shared memory for a frame of {size_bytes / 1e6:.1f} MB in {SHARED_MEMORY}: {error.strerror}; "
                 "make it larger or lower frames.in_flight"
             )
         status = os.fstatvfs(self._file)
         has_bytes = status.f_blocks * status.f_frsize
         if size_bytes > has_bytes:
+            needed, total = f"{size_bytes / 1e6:.1f} MB", f"{has_bytes / 1e6:.1f} MB"
             raise NeverFits(
-                f"a frame needs {size_bytes / 1e6:.1f} MB of shared memory, and {SHARED} has {has_bytes / 1e6:.1f} MB"
-                f" in all: make it larger than the {size_bytes / 1e6:.1f} MB (in Docker with --shm-size)"
+                f"a frame needs {needed} of shared memory, and {SHARED_MEMORY} has {total} in all: make it larger than "
+                f"the {needed} (in Docker with --shm-size)"
             )
         raise StoreFull(size_bytes)
 
@@ -192,6 +197,3 @@ class Slot:
                 raise FrameError(f"its slot holds {self._mapped_bytes} bytes instead of {size_bytes}")
             self._map = mmap.mmap(self._file, self._mapped_bytes)
         return self._map
-
-
-SHARED = "/dev/shm"  # noqa: S108  only named in a message
