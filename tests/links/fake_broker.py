@@ -74,7 +74,7 @@ class RunningSink:
         self.worker = broker.attach()
         self.streams = streams
         self.results = results
-        if not Record(results).is_of(RUN):  # `up` begins it
+        if options.pop("begun", True) and not Record(results).is_of(RUN):  # as `up` does
             Record(results).begin(RUN, {})
         self.sink: Sink | None = None
         self.error: BaseException | None = None
