@@ -74,8 +74,9 @@ class RunningSink:
         self.worker = broker.attach()
         self.streams = streams
         self.results = results
-        if not Record(results).is_of(RUN):  # `up` begins it
-            Record(results).begin(RUN, {})
+        run = options.get("run", RUN)
+        if options.pop("begun", True) and not Record(results).is_of(run):  # as `up` does
+            Record(results).begin(run, {})
         self.sink: Sink | None = None
         self.error: BaseException | None = None
         self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

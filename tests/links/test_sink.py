@@ -14,7 +14,9 @@ from zpipe import messages, wire
 from zpipe.errors import ResultsError, ZpipeError
 from zpipe.messages import parse
 from zpipe.results import publisher
+from zpipe.results.record import Record
 from zpipe.rules import history
+from zpipe.stages import sink as sink_stage
 from zpipe.transport import endpoints
 
 
@@ -217,6 +219,55 @@ def test_a_crashed_sinks_frames_are_ignored_by_the_next(broker, start_sink):
     second = start_sink()
     second.frames(1)
     broker.hears(wire.PublishedUpTo(second.worker, 0, 1))
+
+
+# ---- the results file --------------------------------------------------------------------------------------------
+
+
+def test_before_the_run_has_begun_the_file_is_anothers(broker, start_sink, dealer, results):
+    """Edge 3: the sink is there before the models are loaded, and the finished run's results are in the file still."""
+    other = b'{"type":"frame","run":"r0","stream":"yard","seq":1}\n{"type":"eos","run":"r0","stream":"yard","seq":2}\n'
+    results.write_bytes(other)
+    sink = start_sink(begun=False)
+    dealer.connect(sink.history)
+    reply = ask_history(dealer, "yard", 1)
+    assert (reply.run, reply.lines, [state.published for state in reply.streams]) == (RUN, [], [0])
+    assert results.read_bytes() == other
+    results.write_bytes(b"")
+    Record(results).begin(RUN, {})
+    sink.frames(1)
+    broker.hears(wire.PublishedUpTo(sink.worker, 0, 1))
+    assert logged(results) == frames_of("yard", 1, 1)
+
+
+@pytest.mark.parametrize("deed", ["removed", "replaced", "cut"])
+def test_an_idle_sink_notices_what_befalls_the_file(start_sink, results, deed, monkeypatch):
+    """Edge 22: also before the end of a stream, when no further line is written."""
+    monkeypatch.setattr(sink_stage, "CHECK_S", 0.05)
+    sink = start_sink()
+    sink.frames(1)
+    until(lambda: results.stat().st_size)
+    match deed:
+        case "removed":
+            results.unlink()
+        case "replaced":
+            results.with_name("copy").write_bytes(results.read_bytes())
+            results.with_name("copy").rename(results)
+        case "cut":
+            os.truncate(results, 5)
+    with pytest.raises(ResultsError, match="continue with --resume, which makes it whole"):
+        sink.join()
+
+
+def test_another_sink_does_not_go_on_without_what_was_published(broker, start_sink, results):
+    """Edge 22: the file was removed while no sink was there to notice."""
+    first = start_sink()
+    first.frames(1, 2)
+    broker.hears(wire.PublishedUpTo(first.worker, 0, 2))
+    first.crash()
+    results.unlink()
+    with pytest.raises(ResultsError, match="has 0 results of stream yard, and 2 were published"):
+        start_sink(published=[2])
 
 
 # ---- endpoints ---------------------------------------------------------------------------------------------------
