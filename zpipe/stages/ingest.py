@@ -3,6 +3,7 @@
 import logging
 import time
 from collections import deque
+from functools import partial
 
 from zpipe import messages, wire
 from zpipe.errors import FrameError
@@ -13,7 +14,7 @@ from zpipe.source import Source, SourceFrame
 from zpipe.stages.memory import take_memory
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
-from zpipe.transport.store import PLENTY_BYTES, Slot, Store
+from zpipe.transport.store import PLENTY_BYTES, Slot, Store, StoreFull
 
 log = logging.getLogger(__name__)
 
@@ -85,18 +86,21 @@ class Ingest:
 
     def _load(self, frame: SourceFrame, slot: Slot) -> None:
         """Read the frame into its slot; wait with it for memory if need be."""
+        try:
+            self._fill(slot, frame)
+        except StoreFull:
+            fill, give_back = partial(self._fill, slot, frame), partial(self._give_back, slot)
+            take_memory(fill, give_back, self._heart, self._store)
 
-        def load() -> None:
-            frame.load(slot)
-            if slot.pixels_shape is None and self._store.free_bytes < PLENTY_BYTES:
-                self._reserve_pixels(slot)
+    def _fill(self, slot: Slot, frame: SourceFrame) -> None:
+        frame.load(slot)
+        if slot.pixels_shape is None and self._store.free_bytes < PLENTY_BYTES:
+            self._reserve_pixels(slot)
 
-        def give_back() -> None:
-            self._link.flush()  # what is read already must go on, or nobody gives anything back
-            self._listen(self._link.take())  # slots may be on their way that keep memory
-            self._store.cut({slot.number, *self._slots})
-
-        take_memory(load, give_back, self._heart, self._store)
+    def _give_back(self, slot: Slot) -> None:
+        self._link.flush()  # what is read already must go on, or nobody gives anything back
+        self._listen(self._link.take())  # slots may be on their way that keep memory
+        self._store.cut({slot.number, *self._slots})
 
     def _reserve_pixels(self, slot: Slot) -> None:
         try:

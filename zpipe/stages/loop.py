@@ -19,7 +19,7 @@ from zpipe.source import do_nothing
 from zpipe.stages.memory import take_memory
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
-from zpipe.transport.store import Slot, Store
+from zpipe.transport.store import Slot, Store, StoreFull
 
 MOST_WAIT_S = 10.0
 """A frame that holds its encoded bytes and waits for room for its pixels is given up after so long."""
@@ -135,7 +135,11 @@ class StoredPicture:
     def _take_room(self, slot: Slot, height: int, width: int) -> Pixels:
         """Memory for the pixels. Where it was short, ingest has taken it; but a header may be wrong, or memory may have
         become short since. Then others give some back, or all wait for each other, and one must end that."""
-        return take_memory(lambda: slot.pixels(height, width), do_nothing, self._heart, self._store, MOST_WAIT_S)
+        try:
+            return slot.pixels(height, width)
+        except StoreFull:
+            take = partial(slot.pixels, height, width)
+            return take_memory(take, do_nothing, self._heart, self._store, MOST_WAIT_S)
 
 
 class DecodedPicture:
