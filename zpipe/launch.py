@@ -13,7 +13,7 @@ import zmq
 from zpipe.config.keys import Config
 from zpipe.config.loading import dump
 from zpipe.engines import machine
-from zpipe.engines.local import Processes
+from zpipe.engines.local import Processes, allow_all_files
 from zpipe.engines.signals import Signals
 from zpipe.models.cache import cache_folder
 from zpipe.orders import Task
@@ -41,7 +41,7 @@ def launch(
         results = opened.enter_context(closing(open_results(config, open_source, resume, overwrite)))
         run = results.run or secrets.token_hex(8)
         (folder / "config.json").write_bytes(dump(config))
-        plan = Plan(config, Place(run, machine.cores(), str(config_folder), cache_folder()))
+        plan = Plan(config, Place(run, machine.cores(), str(config_folder), cache_folder(), allow_all_files()))
         ledger, handover = plan.ledger(results), Handover()
 
         def task_of(stage: StageWorkers) -> Task:

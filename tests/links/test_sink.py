@@ -219,6 +219,17 @@ def test_a_crashed_sinks_frames_are_ignored_by_the_next(broker, start_sink):
     broker.hears(wire.PublishedUpTo(second.worker, 0, 1))
 
 
+def test_what_killed_sinks_have_left_is_removed_by_the_next(broker):
+    """Edge 28: the socket of each dead sink stayed in the run folder."""
+    for number in (1, 2):
+        (broker.folder / f"echo-{number}").touch()
+    echo = publisher.Echo(broker.folder / "echo-3")
+    assert [path.name for path in broker.folder.glob("echo-*")] == ["echo-3"]
+    echo.wait()
+    echo.close()
+    assert list(broker.folder.glob("echo-*")) == []
+
+
 # ---- endpoints ---------------------------------------------------------------------------------------------------
 
 
