@@ -13,7 +13,7 @@ import zmq
 from zpipe.config.keys import Config
 from zpipe.config.loading import dump
 from zpipe.engines import machine
-from zpipe.engines.local import Processes
+from zpipe.engines.local import Processes, allow_all_files
 from zpipe.engines.signals import Signals
 from zpipe.models.cache import cache_folder
 from zpipe.orders import Task
@@ -45,7 +45,8 @@ def launch(
         )
         opened.enter_context(closing(results))
         (folder / "config.json").write_bytes(dump(config))
-        plan = Plan(config, Place(results.run, machine.cores(), str(config_folder), cache_folder()))
+        files = allow_all_files()
+        plan = Plan(config, Place(results.run, machine.cores(), str(config_folder), cache_folder(), files))
         ledger, handover = plan.ledger(results), Handover()
 
         def task_of(stage: StageWorkers) -> Task:

@@ -89,6 +89,15 @@ def test_ctrl_c_ends_the_wait_for_a_port(without_its_port: tuple[Pipeline, socke
     assert "cannot bind" in pipeline.said()
 
 
+def test_more_frames_in_flight_than_open_files_are_refused(tmp_path: Path, frames: Path) -> None:
+    """Edge 28: workers ended with "too many open files". A soft limit is raised, a hard one is said."""
+    pipeline = Pipeline(make_config(tmp_path, frames, frames={"in_flight": 1000}), limits="-n 512")
+    assert pipeline.wait(20) == 1
+    assert "allows 512 (`ulimit -Hn`)" in pipeline.said()
+    pipeline = Pipeline(make_config(tmp_path, frames, frames={"in_flight": 150}), "--overwrite", limits="-Sn 100")
+    assert pipeline.wait() == 0, pipeline.said()
+
+
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     pipeline = Pipeline(slow_config(tmp_path, frames, detect={"count": 1, "options": {"nap_ms": 500}}))
     pipeline.reaches(1)

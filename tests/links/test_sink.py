@@ -270,6 +270,17 @@ def test_another_sink_does_not_go_on_without_what_was_published(broker, start_si
         start_sink(published=[2])
 
 
+def test_what_killed_sinks_have_left_is_removed_by_the_next(broker):
+    """Edge 28: the socket of each dead sink stayed in the run folder."""
+    for number in (1, 2):
+        (broker.folder / f"echo-{number}").touch()
+    echo = publisher.Echo(broker.folder / "echo-3")
+    assert [path.name for path in broker.folder.glob("echo-*")] == ["echo-3"]
+    echo.wait()
+    echo.close()
+    assert list(broker.folder.glob("echo-*")) == []
+
+
 # ---- endpoints ---------------------------------------------------------------------------------------------------
 
 

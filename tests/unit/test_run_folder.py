@@ -25,6 +25,27 @@ sys.stdin.read()
 folder.close()
 """
 
+RUSHER = """
+import sys
+from pathlib import Path
+from zpipe.errors import AlreadyRunning
+from zpipe.transport import run_folder
+run_folder.SHARED_MEMORY, run_folder.GLANCE_S = Path(sys.argv[1]), 0
+for number in range(2000):
+    if sys.argv[2] == "clean":
+        run_folder.clear_dead_runs()
+        continue
+    try:
+        folder = run_folder.RunFolder(f"yard{number % 3}")
+    except AlreadyRunning:
+        continue
+    mine = [folder.path / "config.json", folder.path / "slot-0"]
+    for file in mine:
+        file.write_bytes(b"mine")
+    assert all(file.read_bytes() == b"mine" for file in mine)
+    folder.close()
+"""
+
 
 @pytest.fixture(autouse=True)
 def shared_memory(tmp_path, monkeypatch):
@@ -145,6 +166,35 @@ def test_many_who_start_at_once_have_one_winner(shared_memory):
     said = [process.communicate("") for process in processes]
     assert sorted(out for out, _ in said) == ["", "", "", "", "", "held\n"]
     assert sum("AlreadyRunning" in error for _, error in said) == 5
+
+
+def test_a_rush_of_starts_beside_cleaners(shared_memory):
+    """Edge 28: 16 of 27,712 starts ended with "not a private folder"."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", RUSHER, str(shared_memory), kind], stderr=subprocess.PIPE, text=True)
+        for kind in ("start", "start", "start", "clean", "clean")
+    ]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert said == [""] * 5
+    assert list(shared_memory.iterdir()) == []
+
+
+def test_the_lock_is_removed_last(monkeypatch):
+    """Edge 28: without its lock a folder is another's at once, while the cleaner still removes what is in there."""
+    folder = folder_of("yard")
+    folder.mkdir(mode=0o700)
+    for name in ("lock", "slot-0", "w-1"):
+        (folder / name).touch()
+    (folder / "more").mkdir()
+    left = []
+    unlink = run_folder.Path.unlink
+    monkeypatch.setattr(
+        run_folder.Path, "unlink", lambda path, **options: (unlink(path, **options), left.append(os.listdir(folder)))
+    )
+    clear_dead_runs()
+    assert left.pop() == []
+    assert all("lock" in names for names in left)
+    assert not folder.exists()
 
 
 # ---- what others have put there --------------------------------------------------------------------------------

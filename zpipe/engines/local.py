@@ -11,6 +11,7 @@ becomes our child when its parent is gone (we are a subreaper), and is killed at
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -194,6 +195,14 @@ class Processes:
     def _forget_log(self, process: Process) -> None:
         if self._logs.pop(process.log_file, None) is not None:
             self._epoll.unregister(process.log_file)
+
+
+def allow_all_files() -> int:
+    """Let this process and those that it starts have as many files open as the machine allows; how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 def die_with_parent(parent: int) -> None:

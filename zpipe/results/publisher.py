@@ -49,6 +49,8 @@ class Echo:
     """
 
     def __init__(self, path: Path) -> None:
+        for dead in path.parent.glob("echo-*"):  # a run has one sink at a time: these are of killed ones
+            dead.unlink(missing_ok=True)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._path = path
         self._mouth, self._ear = context.socket(zmq.PUSH), context.socket(zmq.PULL)

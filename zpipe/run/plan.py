@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from zpipe.config.keys import Config, ModelConfig
+from zpipe.errors import ZpipeError
 from zpipe.orders import Condemned, IngestTask, SinkTask, StageTask, Subscribers, Task
 from zpipe.rules import balance
 from zpipe.rules.credit import DEPTH, limit_for
@@ -11,15 +12,20 @@ from zpipe.run.resume import RunResults
 from zpipe.run.supervisor import Death, StageWorkers
 from zpipe.wire import MOST_IN_FLIGHT
 
+OTHER_FILES = 128
+"""Files that a process has open beside the slots of frames: sockets, libraries' own, what a model opens."""
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run takes place: its id, the cores it may use, the folders of Python models and of compiled ones."""
+    """Where a run takes place: its id, the cores it may use, the folders of Python models and of compiled ones, how
+    many files a process may have open."""
 
     run: str
     cores: int
     models: str
     cache: str
+    files: int
 
 
 @dataclass
@@ -82,7 +88,7 @@ class Plan:
     def ledger(self, results: RunResults) -> Ledger:
         """The ledger, going on where the results end. A source whose end is in there is not started."""
         slots = self.config.frames.in_flight
-        most = MOST_IN_FLIGHT if isinstance(slots, str) else slots
+        most = self._most_slots()
         ledger = Ledger(len(self.stages), len(self.sources), most, self.config.max_attempts)
         if isinstance(slots, str):
             counts = [stage.wanted for stage in self.stages]
@@ -93,6 +99,18 @@ class Plan:
             if account.closed:
                 self.sources[number].wanted = 0
         return ledger
+
+    def _most_slots(self) -> int:
+        """Frames that may be in flight: each is an open file in each process. ZpipeError if it allows not so many."""
+        room, slots = self.place.files - OTHER_FILES, self.config.frames.in_flight
+        wanted = len(self.sources) if isinstance(slots, str) else slots
+        if wanted > room:
+            raise ZpipeError(
+                f"{wanted} frames in flight (frames.in_flight) are as many open files in each process, and this "
+                f"machine allows {self.place.files} (`ulimit -Hn`), {OTHER_FILES} of them for other things: "
+                f"expected at most {max(0, room)}"
+            )
+        return min(MOST_IN_FLIGHT, room) if isinstance(slots, str) else slots
 
     def automatic(self) -> list[bool]:
         """Which stages of the chain have their workers counted for them.

@@ -51,11 +51,12 @@ class RunFolder:
                 f"a pipeline named {name!r} is already running: stop it with `zpipe stop {name}`, "
                 "or give this one another name (`--set name=...`)"
             )
+        _empty(self.path)  # its owner may have died after the dead were cleared
 
     def close(self) -> None:
         """Remove the folder with all that is in it, then let go of the name. Closing twice is harmless."""
         if self._lock is not None:
-            shutil.rmtree(self.path, ignore_errors=True)
+            _remove(self.path)
             os.close(self._lock)
             self._lock = None
 
@@ -73,10 +74,11 @@ def clear_dead_runs() -> None:
     for path in SHARED_MEMORY.glob(f"{_prefix()}*"):
         if not _is_ours(path):
             continue
-        lock = _take_lock(path)
-        if lock is not None:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
+        with contextlib.suppress(FileNotFoundError):  # its owner, or another cleaner, was faster
+            lock = _lock_in(path)
+            if lock is not None:
+                _remove(path)
+                os.close(lock)
 
 
 def all_living() -> list[str]:
@@ -107,23 +109,48 @@ def _take_lock(path: Path) -> int | None:
     while True:
         with contextlib.suppress(FileExistsError):  # something that is no folder: refused in the next line
             path.mkdir(mode=0o700, exist_ok=True)
-        if not _is_ours(path):
-            raise ZpipeError(f"{path} is not a private folder of this user: remove it")
-        try:
-            lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue  # its last owner removed it between the two calls
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The owner before us may have removed the folder while we waited: then this lock guards nothing.
-            if os.stat(path / "lock").st_ino == os.fstat(lock).st_ino:
-                return lock
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        except FileNotFoundError:
-            pass
+        # Its last owner, or a cleaner, may remove it between any two of these calls.
+        with contextlib.suppress(FileNotFoundError):
+            if not _is_private(path.lstat()):
+                raise ZpipeError(f"{path} is not a private folder of this user: remove it")
+            return _lock_in(path)
+
+
+def _lock_in(path: Path) -> int | None:
+    """Lock a folder; None if another process holds it, FileNotFoundError if it is gone."""
+    lock = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The owner before us may have removed the folder while we waited: then this lock guards nothing.
+        if os.stat(path / "lock").st_ino != os.fstat(lock).st_ino:
+            raise FileNotFoundError(path)
+    except BlockingIOError:
         os.close(lock)
+        return None
+    except FileNotFoundError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder that we have locked. The lock goes last: without it the folder would be another's at once, while
+    we still remove what is in there. Who has made a new one by then keeps the folder."""
+    _empty(path)
+    (path / "lock").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def _empty(path: Path) -> None:
+    """Remove all but the lock."""
+    for entry in path.iterdir():
+        if entry.name == "lock":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def _is_locked(path: Path) -> bool:
@@ -143,7 +170,10 @@ def _is_locked(path: Path) -> bool:
 
 def _is_ours(path: Path) -> bool:
     try:
-        status = path.lstat()
+        return _is_private(path.lstat())
     except FileNotFoundError:
         return False
+
+
+def _is_private(status: os.stat_result) -> bool:
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
