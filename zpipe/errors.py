@@ -55,7 +55,7 @@ class NotRunning(ZpipeError):
 
 
 class ResultsError(ZpipeError):
-    """The results file is of an unfinished run, of other sources, or damaged before its last line."""
+    """The results file is of an unfinished run, of other sources or settings, damaged, or not ours any more."""
 
 
 class RunFailed(ZpipeError):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from harness import Pipeline, essences, make_config, make_frames, run
 
-SLOW = {"count": 1, "options": {"nap_ms": 15}}
+SLOW = {"count": 1, "options": {"nap_ms": 8}}
 """A detector that leaves time to lay hands on things."""
 
 

@@ -24,10 +24,15 @@ from zpipe.results.file import (
     lock_file,
     open_file,
     run_in,
-)  # fmt: skip
+)
 from zpipe.results.record import Record
 from zpipe.run.fingerprint import differences
 from zpipe.source import Source
+
+Resume = bool | Literal["anyway"]
+"""Whether an earlier run is continued; `anyway`: although its results would differ from now on."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,6 @@ class Sources:
 
     open: Callable[[IngestConfig, int], Source]
     check_kept: Callable[[IngestConfig, int, bytes, list[str]], None]
-
-
-Resume = bool | Literal["anyway"]
-"""Whether an earlier run is continued; `anyway`: although its results would differ from now on."""
-
-log = logging.getLogger(__name__)
 
 
 class RunResults:
