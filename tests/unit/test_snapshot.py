@@ -7,6 +7,7 @@ import pytest
 
 from zpipe.snapshot import (
     Account,
+    FailureCount,
     MemorySnapshot,
     Snapshot,
     StageSnapshot,
@@ -33,11 +34,13 @@ def make_snapshot(*totals: int | None) -> Snapshot:
     streams = [make_stream(f"s{number}", total) for number, total in enumerate(totals)]
     return Snapshot(
         "yard", "0123", 4700, "running", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "results.jsonl", 0, 1.5, 30.25,
-        20, 4, 16, stages, streams, MemorySnapshot(1 << 20, 1 << 28), 1, 0,
+        20, 4, 16, stages, streams, MemorySnapshot(1 << 20, 1 << 28), 1, 0, 61, [FailureCount("detect", "no pixels", 2)],
     )  # fmt: skip
 
 
-ACCOUNT = Account("yard", "0123", "r.jsonl", 9.5, [StreamAccount("a", 3, 2, 1, 0, 5)], drained=False, balanced=True)
+ACCOUNT = Account(
+    "yard", "0123", "r.jsonl", 9.5, [StreamAccount("a", 3, 2, 1, 0, 5)], drained=False, balanced=True, failures=[]
+)
 
 
 @pytest.mark.parametrize("value", [make_snapshot(100, None), make_snapshot(), ACCOUNT])
