@@ -3,8 +3,10 @@
 import io
 from collections.abc import Callable
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from zpipe.show.display import progress_of
 from zpipe.show.text import plain
@@ -13,8 +15,8 @@ from zpipe.snapshot import Snapshot, StageSnapshot
 MOST_STREAMS = 8
 """Rows for sources: those that still run come first. The others are only counted."""
 
-MOST_WIDTH = 10_000
-"""Nothing is wider, so a table shows in it what width it would like."""
+GAP = 2
+"""Blanks between columns."""
 
 COLUMNS: dict[str, Callable[[StageSnapshot], str]] = {
     "stage": lambda stage: plain(stage.stage),
@@ -34,35 +36,45 @@ LEAVE_OUT = ("held", "restarts", "queue", "busy", "frames/s", "workers")
 
 def overview(snapshot: Snapshot, width: int) -> list[str]:
     """Lines no longer than `width`."""
-    title = f"{snapshot.name}: {snapshot.state}, {progress_of(snapshot)}"
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    unlimited = console.options.update(max_width=MOST_WIDTH)
-    columns = list(COLUMNS)
-    for column in LEAVE_OUT:
-        if console.measure(table_of(snapshot, columns), options=unlimited).maximum <= width:
-            break
-        columns.remove(column)
-    console.print(plain(title), markup=False, highlight=False)
-    console.print(table_of(snapshot, columns))
+    console.print(plain(f"{snapshot.name}: {snapshot.state}, {progress_of(snapshot)}"), markup=False, highlight=False)
+    rows = rows_of(snapshot)
+    console.print(table_of(rows, columns_for(rows, width)))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def table_of(snapshot: Snapshot, columns: list[str]) -> Table:
-    """The stages of a running pipeline, from ingest to sink."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), collapse_padding=True)
+def rows_of(snapshot: Snapshot) -> list[dict[str, str]]:
+    """The cells of the stages, from ingest to sink, by column."""
+    sources = [stage for stage in snapshot.stages if stage.role == "ingest"]
+    left_out = sorted(sources, key=has_ended)[MOST_STREAMS:]
+    rows = [
+        {column: cell(stage) for column, cell in COLUMNS.items()} for stage in snapshot.stages if stage not in left_out
+    ]
+    if left_out:
+        rows.insert(MOST_STREAMS, {"stage": f"and {len(left_out)} more"})
+    return rows
+
+
+def columns_for(rows: list[dict[str, str]], width: int) -> list[str]:
+    """As many columns as fit without breaking a cell, the most important ones."""
+    needed = {
+        column: max(cell_len(text) for text in (column, *(row.get(column, "") for row in rows))) for column in COLUMNS
+    }
+    for column in LEAVE_OUT:
+        if sum(needed.values()) + GAP * (len(needed) - 1) <= width:
+            break
+        del needed[column]
+    return list(needed)
+
+
+def table_of(rows: list[dict[str, str]], columns: list[str]) -> Table:
+    """The stages of a running pipeline."""
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for column in columns:
         table.add_column(column, justify="left" if column == "stage" else "right", overflow="fold")
-    sources = [stage for stage in snapshot.stages if stage.role == "ingest"]
-    shown = sorted(sources, key=has_ended)[:MOST_STREAMS]
-    for stage in sources:
-        if stage in shown:
-            table.add_row(*(COLUMNS[column](stage) for column in columns))
-    if len(sources) > len(shown):
-        table.add_row(f"and {len(sources) - len(shown)} more")
-    for stage in snapshot.stages:
-        if stage.role != "ingest":
-            table.add_row(*(COLUMNS[column](stage) for column in columns))
+    for row in rows:
+        table.add_row(*(Text(row.get(column, "")) for column in columns))
     return table
 
 
