@@ -17,12 +17,15 @@ from zpipe.snapshot import (
 )
 
 
+FAILURES = FailureCount("detect", "no pixels", 2)
+
+
 def make_stage(role: str) -> StageSnapshot:
     workers = [
         WorkerSnapshot(f"{role}-0", 4711, "idle", 1, 40, 0.3),
         WorkerSnapshot(f"{role}-1", 4712, "busy", 2, 9, 0),
     ]
-    return StageSnapshot(role, role, 2, workers, 3, 3, 49, 12.5, 0.75, 1, 2)
+    return StageSnapshot(role, role, 2, workers, 3, 3, 49, 1, 12.5, 0.75, 1, 2)
 
 
 def make_stream(name: str, total: int | None) -> StreamSnapshot:
@@ -34,7 +37,7 @@ def make_snapshot(*totals: int | None) -> Snapshot:
     streams = [make_stream(f"s{number}", total) for number, total in enumerate(totals)]
     return Snapshot(
         "yard", "0123", 4700, "running", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "results.jsonl", 0, 1.5, 30.25,
-        20, 4, 16, stages, streams, MemorySnapshot(1 << 20, 1 << 28), 1, 0, 61, [FailureCount("detect", "no pixels", 2)],
+        20, 4, 16, stages, streams, MemorySnapshot(1 << 20, 1 << 28), 1, 0, 61, [FAILURES],
     )  # fmt: skip
 
 
