@@ -16,7 +16,6 @@ from zpipe.snapshot import (
     WorkerSnapshot,
 )
 
-
 FAILURES = FailureCount("detect", "no pixels", 2)
 
 
