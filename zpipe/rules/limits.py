@@ -43,7 +43,7 @@ class Limits(NamedTuple):
 PUBLISHER = Limits(burst_bytes=64 << 10, bytes_per_s=16 << 10, all_bytes=512 << 10, waiting_bytes=48 << 20)
 """1,000 subscriptions at once. Saying nothing new (heartbeats) takes 20 bytes a second."""
 
-HISTORY = Limits(burst_bytes=256 << 10, bytes_per_s=256 << 10, all_bytes=1 << 20, waiting_bytes=32 << 20)
+HISTORY = Limits(burst_bytes=256 << 10, bytes_per_s=256 << 10, all_bytes=1 << 20, waiting_bytes=12 << 20)
 """5,000 questions a second; a subscriber that catches up asks 200. A part without content is 2 octets on the way and 64
 in memory."""
 
