@@ -19,8 +19,8 @@ FRAMES = 200
 BARE = """
 import sys
 import numpy
-from zpipe.config import load
-from zpipe.model import open_classifier, open_detector
+from zpipe.config.loading import load
+from zpipe.models.opening import open_classifier, open_detector
 config, image = load(sys.argv[1]), numpy.zeros((1080, 1920, 3), numpy.uint8)
 boxes = numpy.array([[100, 100, 300, 200]] * 8, numpy.float32)
 if sys.argv[2] == "detect":
@@ -56,7 +56,7 @@ def main() -> None:
     while up.poll() is None:
         for process in [up, *up.children()]:
             try:
-                role = "zpipe up" if process.pid == up.pid else process.cmdline()[3]
+                role = "zpipe up" if process.pid == up.pid else json.loads(process.cmdline()[3])["role"]
                 most[role] = max(most.get(role, 0), anonymous_mb(process.pid))
             except (psutil.Error, IndexError, OSError, StopIteration):
                 continue  # it is just starting or ending

@@ -38,7 +38,7 @@ def processes_of(up: psutil.Popen) -> dict[str, int]:
     """pid by name; workers of a stage have numbers in the order of their start."""
     found = {"zpipe up": up.pid}
     for process in up.children():
-        role = process.cmdline()[3]
+        role = json.loads(process.cmdline()[3])["role"]
         found[f"{role}-{sum(name.startswith(role) for name in found)}"] = process.pid
     return found
 

@@ -6,7 +6,7 @@ import random
 import signal
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,7 @@ from harness import (
     free_port,
     make_config,
     make_frames,
+    png,
     role_of,
     run,
     until,
@@ -38,34 +39,66 @@ POISON = {"left": (3, 500), "right": (998,)}
 
 @pytest.mark.timeout(280)
 def test_a_random_process_is_killed_again_and_again(tmp_path: Path) -> None:
+    rng = seeded()
+    killed = compare_with_calm(tmp_path, rng, bursts=0.01)
+    print(f"killed {dict(killed)}")
+    assert sum(killed.values()) > 20
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3000)
+def test_a_thousand_kills(tmp_path: Path) -> None:
+    """Run after run until there were so many; more of them in bursts, which hit workers that are starting."""
+    rng, killed, runs = seeded(), Counter[str](), 0
+    while sum(killed.values()) < 1000:
+        runs += 1
+        killed += compare_with_calm(tmp_path / str(runs), rng, bursts=0.05)
+    print(f"killed {dict(killed)} in {runs} runs")
+
+
+def seeded() -> random.Random:
     seed = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 30)))
     print(f"CHAOS_SEED={seed}")
-    rng = random.Random(seed)
-    frames = make_frames(tmp_path / "frames", FRAMES)
+    return random.Random(seed)
+
+
+def compare_with_calm(folder: Path, rng: random.Random, bursts: float) -> Counter[str]:
+    """A run whose workers are killed until its end, whose folder gets files meanwhile, against one that is left alone
+    and has the files as they were at the start: file and subscriber have the same, line for line. Kills by role."""
+    frames = make_frames(folder / "frames", FRAMES)
     # Edge 21: no frame is blamed for the death of a worker that was killed from outside, not even once.
     changes = {"detect": {"count": 3, "options": {"nap_ms": 5}}, "classify": {"count": 3}, "max_attempts": 1}
-    calm = run(make_config(tmp_path / "calm", frames, **changes))
-    pipeline = Pipeline(make_config(tmp_path / "chaos", frames, **changes))
+    calm = run(make_config(folder / "calm", frames, **changes))
+    pipeline = Pipeline(make_config(folder / "chaos", frames, **changes))
     started = pipeline.started()
     seen: list[dict] = []
     watcher = threading.Thread(target=watch, args=(started["publish"], seen))
     watcher.start()
-    killed = dict.fromkeys(("ingest", "detect", "classify", "sink"), 0)
-    while pipeline.process.poll() is None:
-        time.sleep(rng.uniform(0.05, 0.3))
-        living = sorted((p for p in workers_of(pipeline.process.pid) if role_of(p)), key=lambda p: p.pid)
-        if living:
-            victim = rng.choice(living)
-            role = role_of(victim)
-            victim.send_signal(signal.SIGKILL)
-            killed[role or "sink"] += 1
+    killed = kill_on(pipeline, rng, bursts, frames)
     assert pipeline.wait() == 0, pipeline.said()
     watcher.join(30)
-    print(f"killed {killed}")
-    assert sum(killed.values()) > 20
     assert essences(pipeline.results) == calm
     assert seen == calm
     assert pipeline.events[-1]["balanced"]
+    return killed
+
+
+def kill_on(pipeline: Pipeline, rng: random.Random, bursts: float, frames: Path) -> Counter[str]:
+    """Kill a random worker every 50 to 300 ms, and sometimes every 20 ms for a second; put files between those of the
+    source, which are none of the run's. Until it ends; kills by role."""
+    killed, added = Counter[str](), 0
+    while pipeline.process.poll() is None:
+        for pause_s in [0.02] * 50 if rng.random() < bursts else [rng.uniform(0.05, 0.3)]:
+            time.sleep(pause_s)
+            living = sorted((p for p in workers_of(pipeline.process.pid) if role_of(p)), key=lambda p: p.pid)
+            if living:
+                victim = rng.choice(living)
+                killed[role_of(victim) or "sink"] += 1
+                with contextlib.suppress(psutil.Error):
+                    victim.send_signal(signal.SIGKILL)
+        added += 1
+        (frames / f"img{rng.randrange(FRAMES)}-{added}.png").write_bytes(png(RED))
+    return killed
 
 
 @pytest.mark.nightly

@@ -6,16 +6,16 @@ import sys
 
 PACE_S = os.environ.get("ZPIPE_PACE_S")
 
-if PACE_S and "worker" in sys.argv[1:2] + sys.orig_argv[2:3] and "ingest" in sys.orig_argv:
+if PACE_S and any('"role":"ingest"' in argument for argument in sys.orig_argv):
     import time
 
     import zpipe.sources.files as files
 
     read_all = files.FileSource.frames
 
-    def paced(self, start=1):
+    def paced(self, *arguments, **more):
         due = time.monotonic()
-        for frame in read_all(self, start):
+        for frame in read_all(self, *arguments, **more):
             time.sleep(max(0.0, due - time.monotonic()))
             due += float(PACE_S)
             yield frame
