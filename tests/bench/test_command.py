@@ -16,6 +16,8 @@ from harness import make_config, make_frames, until
 
 from zpipe.transport.run_folder import SHARED_MEMORY
 
+pytestmark = pytest.mark.test_all
+
 
 def bench(config: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(

@@ -16,6 +16,8 @@ from zpipe.engines.local import ZPIPE
 from zpipe.show import terminal
 from zpipe.show.outlet import Outlet
 
+pytestmark = pytest.mark.test_all
+
 HEIGHT = 30
 CAMERAS = ("north-gate-camera", "south-gate-camera", "west-gate-camera")
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from harness import Pipeline, essences, make_config, role_of, until, workers_of
 
-from zpipe.cli import main
 from zpipe.engines.local import ZPIPE
 from zpipe.errors import NotRunning, ZpipeError
 from zpipe.transport.control import Request, ask
@@ -139,9 +137,9 @@ def test_stop_drains(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -
     ],
 )
 def test_scale_errors(pairs: list[str], code: int, message: str, waiting: Pipeline) -> None:
-    done = CliRunner().invoke(main, ["scale", *pairs, "--name", waiting.name])
-    assert done.exit_code == code
-    assert message in done.output
+    done = zpipe("scale", *pairs, "--name", waiting.name)
+    assert done.returncode == code
+    assert message in done.stderr
     assert [stage["wanted"] for stage in waiting.status()["stages"]] == [1, 1, 1, 1]
 
 

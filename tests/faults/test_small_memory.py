@@ -11,7 +11,7 @@ from harness import Pipeline, essences, make_config
 MAY_MOUNT = subprocess.run(
     ["unshare", "-m", "mount", "-t", "tmpfs", "-o", "size=1m", "none", "/dev/shm"], stderr=subprocess.DEVNULL
 ).returncode
-pytestmark = pytest.mark.skipif(MAY_MOUNT != 0, reason="this container may not mount")
+pytestmark = [pytest.mark.test_all, pytest.mark.skipif(MAY_MOUNT != 0, reason="this container may not mount")]
 
 
 def photos(folder: Path, count: int, width: int, height: int) -> Path:

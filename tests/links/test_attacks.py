@@ -18,6 +18,9 @@ ATTACKER = Path(__file__).with_name("attacker.py")
 MOST_MB = 100
 SECONDS = 2.0
 
+pytestmark = pytest.mark.nightly
+"""They measure memory and pace while strangers burn the processor: on a machine that does other things they may fail."""
+
 
 @pytest.fixture
 def attack():
@@ -117,7 +120,6 @@ def pace_beside(broker, sink, attack, kind):
     return (seq - first) / (time.monotonic() - began)
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["flood", "topics", "endless", "parts"])
 def test_an_attack_costs_no_more_than_the_processor_that_it_burns(broker, start_sink, attack, kind):
     """Edge 23: from 1,600 frames a second to none. Compared with a run beside who burns CPU only. A tenth is

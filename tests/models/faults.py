@@ -40,13 +40,14 @@ def abort_sending():
     WorkerLink.flush = lambda link: os.abort()
 
 
-def strike(number, fault):
+def strike(number, fault, first=lambda: None):
     """Do it, unless it was done as often as it should be: a file that is created exclusively counts."""
     for count in range(fault.get("times", 1)):
         try:
             os.close(os.open(HERE / f"fault-{number}-{count}", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             continue
+        first()
         print(f"fault: {fault['at']} {fault['seq']} {fault['how']}", flush=True)
         HOWS[fault["how"]]()
         return
@@ -62,8 +63,7 @@ def around(owner, name, seq_of, number, fault):
         if hit and fault.get("where", "before") == "before":
             strike(number, fault)
         if hit and fault.get("where") == "half":
-            log_half(*args)
-            strike(number, fault)
+            strike(number, fault, lambda: log_half(*args))
         result = method(*args)
         if hit and fault.get("where") == "after":
             strike(number, fault)

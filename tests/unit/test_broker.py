@@ -70,7 +70,7 @@ class World:
         """Lead a run through the history; RunFailed as it raises it."""
         self.monkeypatch.setattr(module.zmq, "Poller", lambda: Script(self, history(self)))
         config = make_config(**self.sections)
-        plan = Plan(config, Place("0123", 2, str(self.tmp_path), str(self.tmp_path)))
+        plan = Plan(config, Place("0123", 2, str(self.tmp_path), str(self.tmp_path), 1024))
         ledger = plan.ledger(NoResults())  # type: ignore[arg-type]
         fakes: Any = (self.links, self.board, self.processes)
         supervisor = Supervisor(

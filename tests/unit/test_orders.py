@@ -15,7 +15,7 @@ TASKS: list[Task] = [
     IngestTask(0, 41, [Condemned(40, "3 attempts: signal SIGSEGV; last log: „ä\n")]),
     StageTask(1, 4, "/home/x/models", "/var/cache"),
     SinkTask("0123456789abcdef", [0, 7]),
-    SinkTask("r", [5], [(0, 6)], ("tcp://127.0.0.1:5560", "tcp://127.0.0.1:5561"), Subscribers(2, 1)),
+    SinkTask("r", [5], [(0, 6)], ("tcp://127.0.0.1:5560", "tcp://127.0.0.1:5561"), False, Subscribers(2, 1)),
 ]
 
 
