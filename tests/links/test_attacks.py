@@ -19,7 +19,7 @@ MOST_MB = 100
 SECONDS = 2.0
 
 pytestmark = pytest.mark.nightly
-"""They measure memory and pace while strangers burn the processor: on a machine that does other things they may fail."""
+"""They measure memory and pace while strangers burn the processor: on a busy machine they may fail."""
 
 
 @pytest.fixture
