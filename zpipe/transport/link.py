@@ -6,7 +6,7 @@ the peers' speed, and drops the queue of a peer that dies), and a replacement ha
 queued for its predecessor reaches it. One inbox instead of one per stage: a stage is known from the worker's number,
 and the broker polls one socket.
 
-No high-water marks: credit bounds what is under way (flow.py).
+No high-water marks: credit bounds what is under way (rules/credit.py).
 """
 
 import logging

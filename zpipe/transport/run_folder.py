@@ -4,7 +4,7 @@
     config.json     what the workers read their stage from
     STREAM.list     the frames of a stream as they were listed first (sources/listing.py)
     board           heartbeats (board.py)
-    slot-N          frames in flight (frames.py)
+    slot-N          frames in flight (store.py)
     inbox, w-N      sockets of the links (link.py); control: the control socket (control.py)
 
 Who holds the lock owns the folder. So a folder whose lock is free is of a dead run, whatever its process
