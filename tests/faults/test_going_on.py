@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from harness import Pipeline, essences, make_config, make_frames, run
 
+pytestmark = pytest.mark.test_all
+
 SLOW = {"count": 1, "options": {"nap_ms": 8}}
 """A detector that leaves time to lay hands on things."""
 

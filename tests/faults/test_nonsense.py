@@ -13,6 +13,8 @@ from zpipe import wire
 from zpipe.transport.link import inbox_of
 from zpipe.transport.run_folder import folder_of
 
+pytestmark = pytest.mark.test_all
+
 FORGED: dict[str, Callable[[int], wire.FromWorker]] = {
     "ready-twice": wire.Ready,
     "end": lambda worker: wire.End(worker, 3, 0, False),
