@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from harness import Pipeline, essences, make_config, until
 
 from zpipe.transport.control import Request, ask
+
+pytestmark = pytest.mark.test_all
 
 RUDE = """
 import os, subprocess
