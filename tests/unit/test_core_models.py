@@ -177,7 +177,7 @@ def test_other_suffixes_are_one_error_too(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"noise{suffix}"
     file.write_bytes(random.Random(3).randbytes(3000))
     code = "import sys; from zpipe import _core; _core.read_openvino(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", code, str(file)], capture_output=True, text=True, timeout=60)
     said = done.stderr
     assert "CoreError" in said
     assert not [line for line in said.splitlines() if "tensorflow" in line or "absl" in line], said
