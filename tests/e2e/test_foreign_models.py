@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import openvino
 import pytest
 from built import compiled, needs_compilers
 from damage import KINDS, damaged
 from harness import make_config, make_frames
 
-import openvino
 from zpipe.engines.local import ZPIPE
 
 DETECTOR = Path(__file__).resolve().parents[2] / "configs" / "demo" / "detector.onnx"

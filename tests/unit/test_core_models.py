@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.version_converter
+import openvino
 import pytest
 from core_exports import export
 from core_reference import DATA, MODELS, assert_same, image, letterbox, marks, overlaps, session, tensor, yolox
 from damage import KINDS, damaged
 from onnxruntime import quantization
 
-import openvino
 from zpipe.config.keys import DetectConfig
 from zpipe.errors import ModelError
 from zpipe.models.interface import Detector

@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import cv2
-from shared import boxes_of, classifier_input, detector_input, job_of_command_line, rows_of
-
 import openvino as ov
+from shared import boxes_of, classifier_input, detector_input, job_of_command_line, rows_of
 
 job = job_of_command_line()
 answers, found = job.open_answers(), queue.Queue()
