@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from zpipe import _core
 from zpipe.errors import ModelError
@@ -14,40 +14,38 @@ from zpipe.models.labels import read_labels
 if TYPE_CHECKING:
     from zpipe.config.keys import ClassifyConfig, DetectConfig, ModelConfig
 
+Core = TypeVar("Core", _core.Detector, _core.Classifier)
+
 
 def open_plugin_detector(config: "DetectConfig", threads: int, folder: str | None) -> CoreDetector:
     """The detector in a shared library."""
-    check_file(config.model)
-    core = call_for_model(
-        lambda: _core.open_plugin_detector(
-            config.model,
-            device=config.device,
-            config_path=config_path(config, folder),
-            options=options_text(config),
-            values=option_values(config.options),
-            threads=threads,
-            max_objects=config.max_objects,
-        )
-    )
+    core = _open(_core.open_plugin_detector, config, threads, folder, max_objects=config.max_objects)
     return CoreDetector(core, config, labels_of(config, core.labels))
 
 
 def open_plugin_classifier(config: "ClassifyConfig", threads: int, folder: str | None) -> CoreClassifier:
     """The classifier in a shared library."""
+    own = {"top_k": config.top_k, "threshold": config.threshold}
+    core = _open(_core.open_plugin_classifier, config, threads, folder, **own)
+    return CoreClassifier(core, config, labels_of(config, core.labels))
+
+
+def _open(
+    open_plugin: Callable[..., Core], config: "ModelConfig", threads: int, folder: str | None, **own: float
+) -> Core:
+    """The library, opened with what both kinds are told and with its kind's `own`."""
     check_file(config.model)
-    core = call_for_model(
-        lambda: _core.open_plugin_classifier(
+    return call_for_model(
+        lambda: open_plugin(
             config.model,
             device=config.device,
             config_path=config_path(config, folder),
             options=options_text(config),
             values=option_values(config.options),
             threads=threads,
-            top_k=config.top_k,
-            threshold=config.threshold,
+            **own,
         )
     )
-    return CoreClassifier(core, config, labels_of(config, core.labels))
 
 
 def include_folder() -> str:
