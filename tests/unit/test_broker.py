@@ -356,6 +356,39 @@ def test_a_sink_that_lingers_too_long_is_killed_and_nobody_minds(world: World) -
     assert not world.processes.names
 
 
+def test_a_sink_that_is_killed_as_it_lingers_is_followed_by_one_that_lingers_as_long(world: World) -> None:
+    """Edge 21: a thousand kills took so many sinks at the end that no subscriber could ask one of them."""
+
+    def history(world: World) -> History:
+        yield from read_one(world)
+        yield from publish_one(world)
+        end = world.end_quietly()
+        while world.broker.life.state != "lingering":
+            next(end)
+            yield
+        world.clock.now += world.broker.config.sink.linger_s + STOP_S - 1
+        world.processes.end("sink", -9)
+        yield
+        while "sink" not in world.processes.names:
+            world.clock.now += TICK_S
+            yield
+        world.say("sink", wire.Bound, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
+        world.say("sink", wire.Ready)
+        yield
+        yield
+        assert world.heard("sink") == [wire.Stop()]
+        world.clock.now += world.broker.config.sink.linger_s + STOP_S - 1
+        yield
+        assert "sink" in world.processes.names
+        world.processes.end("sink", 0)
+        yield
+        for name in world.processes.names:
+            assert wire.Stop() in world.heard(name)
+            world.processes.end(name, 0)
+
+    assert world.run(history).status.account().balanced
+
+
 def test_scaling(world: World) -> None:
     def history(world: World) -> History:
         yield from read_one(world)

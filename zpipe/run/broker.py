@@ -141,6 +141,8 @@ class Broker:
             self._keep_counts(now)
             self._keep_memory(now)
         if now > self._deadline:
+            if self.life.state == "lingering":
+                log.warning("pipeline.left subscribers may have missed the last results: see the results file")
             self._kill_all()
         self._report(self._snapshot)
 
@@ -223,7 +225,9 @@ class Broker:
                 self._perform(self.ledger.join_ingest(worker.number, worker.stage.number))
             else:
                 self._perform(self.ledger.join(worker.number, worker.stage.number))
-            if self.life.state == "stopping" or (self.life.state == "lingering" and worker.stage.kind == "sink"):
+            if self.life.state == "lingering" and worker.stage.kind == "sink":
+                self._let_linger(worker)
+            elif self.life.state == "stopping":
                 self._outgoing[worker.number].append(wire.Stop())
             elif self.ledger.started and self.life.move("started"):
                 self._results.begin()  # what is to be sent has not left yet
@@ -327,7 +331,12 @@ class Broker:
         self._deadline = time.monotonic() + STOP_S + self.config.sink.linger_s
         for worker in self.plan.sink.workers:
             if worker.ready:
-                self._outgoing[worker.number].append(wire.Stop())
+                self._let_linger(worker)
+
+    def _let_linger(self, sink: Worker) -> None:
+        """It ends once all have caught up. One that follows a killed one begins anew: nobody could ask in between."""
+        self._deadline = time.monotonic() + STOP_S + self.config.sink.linger_s
+        self._outgoing[sink.number].append(wire.Stop())
 
     def _stop_workers(self) -> None:
         """Nobody is needed any more."""
