@@ -68,7 +68,8 @@ class World:
 
     def run(self, history: Callable[["World"], History]) -> Broker:
         """Lead a run through the history; RunFailed as it raises it."""
-        self.monkeypatch.setattr(module.zmq, "Poller", lambda: Script(self, history(self)))
+        told = history(self)
+        self.monkeypatch.setattr(module.zmq, "Poller", lambda: Script(self, told))
         config = make_config(**self.sections)
         plan = Plan(config, Place("0123", 2, str(self.tmp_path), str(self.tmp_path), 1024))
         ledger = plan.ledger(NoResults())  # type: ignore[arg-type]
@@ -80,6 +81,7 @@ class World:
         status = Status(config, "0123", ledger, supervisor, lambda: 0)
         self.broker = Broker(plan, ledger, self.handover, Hands(*hands), status, self.watch)
         self.broker.run()
+        assert next(told, "over") == "over", "the run ended before the history did"
         return self.broker
 
     def watch(self, snapshot: Callable[[], Any]) -> None:
@@ -378,6 +380,7 @@ def test_a_sink_that_is_killed_as_it_lingers_is_followed_by_one_that_lingers_as_
         yield
         assert world.heard("sink") == [wire.Stop()]
         world.clock.now += world.broker.config.sink.linger_s + STOP_S - 1
+        yield
         yield
         assert "sink" in world.processes.names
         world.processes.end("sink", 0)
