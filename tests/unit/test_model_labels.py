@@ -125,7 +125,8 @@ def test_a_label_that_the_model_does_not_have() -> None:
 
 def test_eligible() -> None:
     cat, flat, dog = objects = [
-        Object(0, 0, w, h, Detection(label, 0, 0.9)) for w, h, label in ((10, 10, "cat"), (30, 5, "dog"), (30, 30, "dog"))
+        Object(0, 0, w, h, Detection(label, 0, 0.9))
+        for w, h, label in ((10, 10, "cat"), (30, 5, "dog"), (30, 30, "dog"))
     ]
     assert find_eligible(ClassifyConfig(model="m"), objects) == [cat, flat, dog]
     assert find_eligible(ClassifyConfig(model="m", classes=["dog"]), objects) == [flat, dog]
