@@ -16,14 +16,14 @@ SCHEMA = 1
 """Version of the published form; grows when a reader of the old one could misunderstand the new."""
 
 
-class Resolution(msgspec.Struct, frozen=True):
+class Resolution(msgspec.Struct, frozen=True, gc=False):
     """Size of the picture in pixels, upright (EXIF orientation applied)."""
 
     width: int
     height: int
 
 
-class Detection(msgspec.Struct, frozen=True):
+class Detection(msgspec.Struct, frozen=True, gc=False):
     """What the detector says of an object."""
 
     label: str
@@ -31,7 +31,7 @@ class Detection(msgspec.Struct, frozen=True):
     confidence: float
 
 
-class Classification(msgspec.Struct, frozen=True, omit_defaults=True):
+class Classification(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What one classify stage says of an object, best first; `label` is null below the stage's threshold.
 
     `value` is there for models that give a number instead of a class, `embedding` (base64 of little-endian
@@ -57,7 +57,7 @@ class Object(msgspec.Struct):
     classification: list[Classification] = []
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why a frame failed, and in which stage."""
 
     stage: str

@@ -45,7 +45,7 @@ UInt63 = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Seq = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
 
 
-class Picture(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class Picture(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
     """Where a frame's picture is: a slot of the store, which alone makes these and reads them.
 
     `encoded_bytes`: length of the encoded file in it, before its pixels; None: it holds pixels only (a video's frame).
@@ -55,8 +55,8 @@ class Picture(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
     encoded_bytes: UInt63 | None = None
 
 
-class Message(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What all messages share: an array on the wire, one tag for each type."""
+class Message(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False):
+    """What all messages share: an array on the wire, one tag for each type. None can be part of a cycle."""
 
 
 # ---- workers to broker ------------------------------------------------------------------------------------

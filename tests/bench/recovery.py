@@ -27,6 +27,7 @@ import psutil
 import zmq
 from harness import Pipeline, fd_count, make_config, make_frames, role_of, until, workers_of
 
+from zpipe import orders
 from zpipe.errors import ZpipeError
 from zpipe.transport.board import BUSY, Board, Row
 from zpipe.transport.control import Request, ask
@@ -66,8 +67,7 @@ class ReadOnlyBoard(Board):
 
     def of(self, process: psutil.Process) -> Row:
         """The row of a worker process."""
-        row = next(a for a in process.cmdline() if a.startswith("--row="))
-        return self.read(int(row.removeprefix("--row=")))
+        return self.read(orders.read(process.cmdline()[3]).row)
 
 
 def workers(pipeline: Pipeline, role: str) -> list[psutil.Process]:

@@ -23,6 +23,18 @@ heart.begin(2, 18)
 sys.stdin.read()
 """
 
+BUSY_WRITER = """
+import sys
+from pathlib import Path
+from zpipe.transport.board import Heart
+heart = Heart(Path(sys.argv[1]), 5)
+seq = 0
+while True:
+    seq += 1
+    heart.begin(2, seq)
+    heart.finish()
+"""
+
 
 @pytest.fixture
 def board(tmp_path):
@@ -88,6 +100,22 @@ def test_silence_is_counted_from_the_last_beat_or_from_the_beginning_of_the_fram
     row = board.read(0)
     assert row.silent_s(row.since_ns + 500_000_000) == pytest.approx(0.5)
     heart.close()
+
+
+def test_a_row_that_is_being_written_never_looks_old(board, tmp_path):
+    """A healthy worker was killed as hung, about once in some minutes at some thousand frames a second."""
+    board.clear(5)
+    process = subprocess.Popen([sys.executable, "-c", BUSY_WRITER, str(tmp_path)])
+    try:
+        until(lambda: board.read(5).done, what="the first frame")
+        began_ns = time.monotonic_ns()
+        rows = [board.read(5) for _ in range(100_000)]
+    finally:
+        process.kill()
+        process.wait()
+    assert {row.state for row in rows} <= {IDLE, BUSY}
+    assert min(min(row.since_ns, row.beat_ns) for row in rows) > began_ns - 5e9
+    assert [row.done for row in rows] == sorted(row.done for row in rows)
 
 
 def test_the_file_is_private_and_really_there(board, tmp_path):

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from core_reference import DATA, needs_data
 
 from zpipe.config.keys import ClassifyConfig, DetectConfig
 from zpipe.errors import ModelError
-from zpipe.messages import label_of
+from zpipe.messages import Detection, Object, label_of
 from zpipe.models.filters import NEVER, find_eligible, find_thresholds
 from zpipe.models.labels import check_count, choose_labels, read_labels, read_metadata_labels
 
@@ -125,9 +124,12 @@ def test_a_label_that_the_model_does_not_have() -> None:
 
 
 def test_eligible() -> None:
-    boxes = np.array([[0, 0, 10, 10], [0, 0, 30, 5], [0, 0, 30, 30]], np.float32)
-    labels = ["cat", "dog", "dog"]
-    assert find_eligible(ClassifyConfig(model="m"), boxes, labels).tolist() == [True, True, True]
-    assert find_eligible(ClassifyConfig(model="m", classes=["dog"]), boxes, labels).tolist() == [False, True, True]
-    assert find_eligible(ClassifyConfig(model="m", min_size=[8, 8]), boxes, labels).tolist() == [True, False, True]
-    assert find_eligible(ClassifyConfig(model="m", classes=["x"]), boxes[:0], []).tolist() == []
+    cat, flat, dog = objects = [
+        Object(0, 0, w, h, Detection(label, 0, 0.9))
+        for w, h, label in ((10, 10, "cat"), (30, 5, "dog"), (30, 30, "dog"))
+    ]
+    assert find_eligible(ClassifyConfig(model="m"), objects) == [cat, flat, dog]
+    assert find_eligible(ClassifyConfig(model="m", classes=["dog"]), objects) == [flat, dog]
+    assert find_eligible(ClassifyConfig(model="m", min_size=[8, 8]), objects) == [cat, dog]
+    assert find_eligible(ClassifyConfig(model="m", min_size=[8, 8], classes=["dog"]), objects) == [dog]
+    assert find_eligible(ClassifyConfig(model="m", classes=["x"]), []) == []

@@ -66,9 +66,8 @@ def find_best(config: ClassifyConfig, image: Pixels, box: list[float], threads: 
 
 def choose_box(config: ClassifyConfig, image: Pixels, objects: list[Object]) -> tuple[str, list[float]]:
     """What to compare on, in words, and its box: the surest object that is classified, else the whole picture."""
-    boxes = np.array([[item.x, item.y, item.w, item.h] for item in objects], np.float32).reshape(-1, 4)
-    wanted = find_eligible(config, boxes, [item.detection.label for item in objects])
-    if not wanted.any():
+    wanted = find_eligible(config, objects)
+    if not wanted:
         return "the whole picture", [0.0, 0.0, float(image.shape[1]), float(image.shape[0])]
-    item = objects[int(wanted.argmax())]  # they come by falling confidence
+    item = wanted[0]  # they come by falling confidence
     return f"the {item.detection.label} at {item.x:.0f},{item.y:.0f}", [item.x, item.y, item.w, item.h]

@@ -6,9 +6,7 @@ The same for every runtime.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from zpipe.messages import Object
 from zpipe.models.labels import find_label_ids
 
 if TYPE_CHECKING:
@@ -39,12 +37,11 @@ def find_thresholds(config: "DetectConfig", labels: Sequence[str]) -> tuple[list
     return per_class, config.confidence if wanted is None else NEVER
 
 
-def find_eligible(config: "ClassifyConfig", boxes: NDArray[np.float32], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Which of the (n, 4) boxes with these detector labels the stage classifies: `classes` and `min_size`."""
-    chosen = np.ones(len(boxes), np.bool_)
+def find_eligible(config: "ClassifyConfig", objects: Sequence[Object]) -> Sequence[Object]:
+    """Those of the objects that the stage classifies: `classes` and `min_size`."""
     if config.classes is not None:
-        chosen &= np.array([label in config.classes for label in labels], np.bool_)
+        objects = [item for item in objects if item.detection.label in config.classes]
     if config.min_size is not None:
         width, height = config.min_size
-        chosen &= (boxes[:, 2] >= width) & (boxes[:, 3] >= height)
-    return chosen
+        objects = [item for item in objects if item.w >= width and item.h >= height]
+    return objects

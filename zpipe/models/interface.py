@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zpipe.messages import label_of as label_of
-from zpipe.models.filters import find_eligible as find_eligible
 from zpipe.pixels import Pixels
 
 Floats = NDArray[np.float32]

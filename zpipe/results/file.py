@@ -12,6 +12,7 @@ import fcntl
 import os
 import stat
 import zlib
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,7 @@ class ResultsFile:
     def _set_out(self, path: Path) -> None:
         self.path = path
         self.run: str | None = None
-        self.streams: dict[str, StreamLog] = {}
+        self.streams: defaultdict[str, StreamLog] = defaultdict(StreamLog)
         self._file, self._size = -1, 0
         self._sums = Record(path).sums
         self._block, self._checksum = 0, 0  # where the block that is being written begins, and its checksum so far
@@ -145,7 +146,7 @@ class ResultsFile:
 
     def stream(self, name: str) -> StreamLog:
         """The account of a stream; an empty one if nothing of it was written."""
-        return self.streams.setdefault(name, StreamLog())
+        return self.streams[name]
 
     def lines(self, stream: str, first: int, most: int = 1000, most_bytes: int = 1 << 20) -> list[bytes]:
         """Lines of the stream from number `first` on, in order (the end of stream is one more than the last)."""

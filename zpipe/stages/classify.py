@@ -25,14 +25,12 @@ class Classify:
 
     def work(self, result: Result, view: View) -> None:
         """What this stage says of each object that it is for."""
-        objects = result.objects
-        boxes = np.array([(o.x, o.y, o.w, o.h) for o in objects], np.float32).reshape(-1, 4)
-        chosen = find_eligible(self._config, boxes, [o.detection.label for o in objects])
-        if not chosen.any():
+        objects = find_eligible(self._config, result.objects)
+        if not objects:
             return
-        found = self.model.classify(view.pixels(), boxes[chosen])
-        rows = rows_of(self.name, found, self.model.labels)
-        for item, row in zip((o for o, is_chosen in zip(objects, chosen, strict=True) if is_chosen), rows, strict=True):
+        boxes = np.array([(o.x, o.y, o.w, o.h) for o in objects], np.float32)
+        found = self.model.classify(view.pixels(), boxes)
+        for item, row in zip(objects, rows_of(self.name, found, self.model.labels), strict=True):
             item.classification += row
 
     def rehearse(self, image: Pixels) -> None:

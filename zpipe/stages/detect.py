@@ -20,7 +20,7 @@ class Detect:
     def work(self, result: Result, view: View) -> None:
         """The objects in the picture, by falling confidence; coordinates to 0.01 px."""
         found, labels = self.model.detect(view.pixels()), self.model.labels
-        boxes = np.round(found.boxes.astype(np.float64), 2).tolist()
+        boxes = found.boxes.astype(np.float64).round(2).tolist()
         result.objects = [
             Object(x, y, w, h, Detection(label_of(labels, label_id), label_id, round(confidence, 4)))
             for (x, y, w, h), confidence, label_id in zip(

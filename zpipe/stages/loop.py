@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from zpipe import messages, wire
 from zpipe.config.keys import Stage
 from zpipe.errors import FrameError
+from zpipe.images.decoding import decode
 from zpipe.messages import Resolution, Result
 from zpipe.models.interface import Classifier, Detector
 from zpipe.pixels import Pixels
@@ -124,8 +125,6 @@ class StoredPicture:
         if size is not None:
             image = slot.read_pixels(size.height, size.width)
         else:
-            from zpipe.images.decoding import decode  # a stage that comes later in the chain needs no decoder
-
             image = decode(slot.read_encoded(), partial(self._take_room, slot), self._max_pixels)
             self._result.resolution = Resolution(image.shape[1], image.shape[0])
         self.took_s += time.perf_counter() - began

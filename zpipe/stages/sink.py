@@ -154,7 +154,7 @@ class Sink:
         """Take what the broker has sent; publish what is in order now; acknowledge all of it at once."""
         touched: dict[int, None] = {}
         ends: list[wire.Close] = []
-        for message in self._link.take():
+        for message in self._link.receive():
             if isinstance(message, wire.Work):
                 self._waiting[message.stream][message.seq] = message
                 touched[message.stream] = None

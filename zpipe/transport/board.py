@@ -9,6 +9,9 @@ A row is eight 64-bit words: state, stream, seq (of the frame in work, or of the
 frame), beat_ns (its last sign of life), done (frames), busy_ns (time in work, all frames), and in halves subscribers
 and behind (sink only). Times are CLOCK_MONOTONIC, which all processes of a machine share.
 
+It is read at any moment, also between two words of one change. So each is stored at once, and the state after the times
+that go with it. (`struct` writes zeros first, and a worker that has been at work since time 0 is killed as hung.)
+
 Work on a frame ends when its output has left, not when the model returns: a model that has closed file descriptors or
 overwritten memory kills its process just then. So a worker says `done` when the model is through, and `beat` when the
 output has left; in between, and until the next `begin`, its row names the frame.
@@ -28,8 +31,8 @@ STARTING, IDLE, BUSY, WAITING = 0, 1, 2, 3
 """WAITING: for shared memory, which others will give back."""
 
 _ROW = struct.Struct("7Q2I")
-_WORK = struct.Struct("5Q")
-_DONE = struct.Struct("2Q")
+_STATE, _STREAM, _SEQ, _SINCE_NS, _BEAT_NS, _DONE, _BUSY_NS = range(7)
+_WORDS = 8
 _AUDIENCE = struct.Struct("2I")
 _now = time.monotonic_ns
 
@@ -87,28 +90,29 @@ class Heart:
     def __init__(self, folder: Path, row: int) -> None:
         self._memory = _map(folder, 0)
         self._at = row * _ROW.size
-        self._stream = self._seq = 0
+        self._row = memoryview(self._memory).cast("Q")[row * _WORDS : (row + 1) * _WORDS]
         self._since_ns = 0
         self._done = 0
         self._busy_ns = 0
 
     def beat(self) -> None:
         """Alive and waiting for work; what it has done has left."""
-        _WORK.pack_into(self._memory, self._at, IDLE, self._stream, self._seq, 0, _now())
+        self._show(IDLE)
 
     def wait(self) -> None:
         """Alive and waiting for memory; to be said again and again until `resume`."""
-        _WORK.pack_into(self._memory, self._at, WAITING, self._stream, self._seq, 0, _now())
+        self._show(WAITING)
 
     def resume(self) -> None:
         """Working on the same frame again, from now on."""
-        self.begin(self._stream, self._seq)
+        self.begin(self._row[_STREAM], self._row[_SEQ])
 
     def begin(self, stream: int, seq: int) -> None:
         """Working on this frame from now on. MUST come before anything of the frame is touched."""
-        self._stream, self._seq = stream, seq
-        self._since_ns = now = _now()
-        _WORK.pack_into(self._memory, self._at, BUSY, stream, seq, now, now)
+        row = self._row
+        self._since_ns = row[_SINCE_NS] = row[_BEAT_NS] = _now()
+        row[_STREAM], row[_SEQ] = stream, seq
+        row[_STATE] = BUSY
 
     def done(self) -> int:
         """The work on the frame is done, and counts from now on, but its output has not left yet: the row names the
@@ -116,7 +120,7 @@ class Heart:
         took_ns = _now() - self._since_ns
         self._done += 1
         self._busy_ns += took_ns
-        _DONE.pack_into(self._memory, self._at + 40, self._done, self._busy_ns)
+        self._row[_DONE], self._row[_BUSY_NS] = self._done, self._busy_ns
         return took_ns
 
     def finish(self) -> int:
@@ -129,8 +133,13 @@ class Heart:
         """How many plain subscribers the sink has, and zpipe's that have not everything: for its successor."""
         _AUDIENCE.pack_into(self._memory, self._at + 56, plain, behind)
 
+    def _show(self, state: int) -> None:
+        self._row[_BEAT_NS] = _now()
+        self._row[_STATE] = state
+
     def close(self) -> None:
         """Unmap it."""
+        self._row.release()
         self._memory.close()
 
 

