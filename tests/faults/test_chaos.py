@@ -32,6 +32,8 @@ from zpipe.errors import ZpipeError
 from zpipe.transport.control import Request, ask
 
 FRAMES = 2000
+IN_VAIN = 24
+"""Kills of the pipeline's eight workers without a result in between."""
 
 POISON = {"left": (3, 500), "right": (998,)}
 """Frames that kill their worker, in each of two streams."""
@@ -85,9 +87,18 @@ def compare_with_calm(folder: Path, rng: random.Random, bursts: float) -> Counte
 
 def kill_on(pipeline: Pipeline, rng: random.Random, bursts: float, frames: Path) -> Counter[str]:
     """Kill a random worker every 50 to 300 ms, and sometimes every 20 ms for a second; put files between those of the
-    source, which are none of the run's. Until it ends; kills by role."""
+    source, which are none of the run's. Until it ends; kills by role.
+
+    After IN_VAIN kills without a result one is waited for: on a busy machine workers die faster than they start.
+    """
     killed, added = Counter[str](), 0
+    size, at = 0, 0
     while pipeline.process.poll() is None:
+        if pipeline.results.stat().st_size > size:
+            size, at = pipeline.results.stat().st_size, killed.total()
+        elif killed.total() - at > IN_VAIN:
+            time.sleep(0.1)
+            continue
         for pause_s in [0.02] * 50 if rng.random() < bursts else [rng.uniform(0.05, 0.3)]:
             time.sleep(pause_s)
             living = sorted((p for p in workers_of(pipeline.process.pid) if role_of(p)), key=lambda p: p.pid)
