@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -277,11 +278,12 @@ def status(name: str | None, of_all: bool, as_json: bool) -> None:
 
     if of_all and name is not None:
         raise click.UsageError("--all is for all pipelines, NAME for one: give one of them")
+    complain = partial(click.echo, err=True)
     if as_json:
-        found = status_of_all() if of_all else ask_status(name)
+        found = status_of_all(complain) if of_all else ask_status(name)
         click.echo(msgspec.json.encode(found).decode())
         return
-    pipelines = status_of_all() if name is None else []
+    pipelines = status_of_all(complain) if name is None else []
     for each in pipelines or [ask_status(name)]:
         print_status(each)
 

@@ -4,13 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 from harness import Pipeline, make_config, make_frames
 
 from zpipe.engines.local import ZPIPE
+from zpipe.transport.control import Control
+from zpipe.transport.run_folder import RunFolder
 
 
 def zpipe(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -60,6 +64,25 @@ def test_several_pipelines(two: list[Pipeline]) -> None:
     assert (stopped.returncode, stopped.stdout.strip()) == (0, "ended")
     assert two[0].name not in zpipe("status", "--all").stdout
     assert two[0].wait(10) == 0
+
+
+def test_one_of_another_version_hides_no_other(two: list[Pipeline], tmp_path: Path) -> None:
+    """Edge 12: what it says cannot be understood; what the others say can."""
+    folder = RunFolder(f"other-{two[0].name}")
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    control = Control(context, folder.path)
+    control.commands["status"] = lambda request: {"name": "of tomorrow"}
+    answering = threading.Thread(target=lambda: [control.answer() for _ in range(2) if control.socket.poll(60_000)])
+    answering.start()
+    for arguments in ((), ("--all", "--json")):
+        said = zpipe("status", *arguments)
+        assert said.returncode == 0
+        assert all(pipeline.name in said.stdout for pipeline in two)
+        assert f"'other-{two[0].name}' is of another version" in said.stderr
+    answering.join()
+    control.close()
+    context.term()
+    folder.close()
 
 
 def test_without_any_of_that_name() -> None:

@@ -1,9 +1,10 @@
 """The pipelines that run here, as `zpipe status`, `scale` and `stop` see them: asks their control sockets, by name."""
 
 import time
+from collections.abc import Callable
 from typing import Literal
 
-from zpipe.errors import NotRunning
+from zpipe.errors import NotRunning, ZpipeError
 from zpipe.snapshot import Snapshot
 from zpipe.transport.control import Request, ask, ask_status
 from zpipe.transport.run_folder import all_living, living
@@ -11,14 +12,17 @@ from zpipe.transport.run_folder import all_living, living
 LOOK_S = 0.1
 
 
-def status_of_all() -> list[Snapshot]:
-    """What every running pipeline says; one that ends meanwhile, or does not answer, says nothing."""
+def status_of_all(complain: Callable[[str], object]) -> list[Snapshot]:
+    """What every running pipeline says; one that ends meanwhile, or does not answer, says nothing. Of one that cannot
+    be understood is complained: it hides the others no more than it stops them."""
     found = []
     for name in all_living():
         try:
             found.append(ask_status(name))
         except NotRunning:
             continue
+        except ZpipeError as error:
+            complain(str(error))
     return found
 
 

@@ -64,10 +64,11 @@ class Control:
 
 def ask_status(name: str | None) -> Snapshot:
     """How the running pipeline of this name (None: the only one) is doing. NotRunning if it is not there."""
+    name = living(name)
     try:
         return msgspec.convert(ask(name, Request("status")), Snapshot)
     except msgspec.ValidationError as error:
-        raise ZpipeError(f"the pipeline that runs is of another version of zpipe: {error}") from None
+        raise ZpipeError(f"the pipeline {name!r} is of another version of zpipe: {error}") from None
 
 
 def ask(name: str | None, request: Request) -> Any:
