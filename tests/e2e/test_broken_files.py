@@ -39,6 +39,7 @@ def test_each_file_has_the_outcome_of_its_manifest(tmp_path: Path, data: Path) -
     assert pipeline.events[-1]["balanced"]
 
 
+@pytest.mark.test_all
 def test_broken_videos_end(tmp_path: Path, data: Path) -> None:
     for video in sorted((data / "broken" / "videos").iterdir()):
         pipeline = Pipeline(make_config(tmp_path / video.stem, video, ingest=[{"path": str(video), "stream": "v"}]))

@@ -59,6 +59,7 @@ def confined(cores: set[int] | None) -> Iterator[None]:
         os.sched_setaffinity(0, all_cores)
 
 
+@pytest.mark.test_all
 @pytest.mark.timeout(300)
 def test_every_block_runs(place: Path) -> None:
     assert len(BLOCKS) >= 9

@@ -490,6 +490,7 @@ def videos(tmp_path_factory):
     return {path: [pixels(frame) for frame in source(path).frames()] for path in paths}
 
 
+@pytest.mark.test_all
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_frame_is_the_same_wherever_one_begins(videos, data):
