@@ -20,6 +20,8 @@ from zmq.utils.monitor import recv_monitor_message
 
 from zpipe.rules import limits
 from zpipe.rules.limits import Limits, PeerAccount, Sent, Traffic
+from zpipe.transport.curve import FAILED
+from zpipe.transport.visitors import Visitors
 
 LOOK_S = 0.05
 """How often it looks while somebody is connected: a flood of 150 MB a second has brought 8 MB by then."""
@@ -27,7 +29,8 @@ LOOK_S = 0.05
 QUIET_S = 10.0
 """So often it is logged that connections were cut off, at most."""
 
-EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+GONE = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+EVENTS = zmq.EVENT_ACCEPTED | GONE | FAILED
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class Guard:
         self._ended = threading.Event()
         self._connected = threading.Event()
         self.cuts = 0
+        self.visitors: Visitors | None = None
         self.monitor = public.get_monitor_socket(EVENTS)
         self._public = public
         self._thread = threading.Thread(target=self._watch, name=f"guard-{name}", daemon=True)
@@ -65,9 +69,11 @@ class Guard:
             if not self.monitor.poll(0):
                 break
             event = recv_monitor_message(self.monitor)
+            if self.visitors is not None:
+                self.visitors.heard(int(event["event"]), int(event["value"]))
             if event["event"] == zmq.EVENT_ACCEPTED:
                 self._admit(int(event["value"]))
-            else:
+            elif event["event"] & GONE:
                 self._forget(int(event["value"]))
         with self._lock:
             gone, self._gone = self._gone, []

@@ -2,7 +2,7 @@
 
 Two sockets: an XPUB (on the wire a PUB; it also tells who subscribes) for live results, and a ROUTER, the history,
 which answers from the results file who missed something: requests and replies of `rules/history.py`. Anybody who
-reaches them may connect, so each has a guard.
+reaches them may connect, so each has a guard; with keys, only who has one with the role `subscribe` gets in.
 """
 
 import contextlib
@@ -17,6 +17,9 @@ from zpipe.errors import ZpipeError
 from zpipe.results.file import ResultsFile
 from zpipe.results.guard import Guard
 from zpipe.rules import history, limits
+from zpipe.transport.curve import Door, is_secured, secure_server
+from zpipe.transport.keys import Keys
+from zpipe.transport.visitors import Visitors, user_of
 
 REJOIN_S = 3.0
 """How long we wait for subscribers that were there to come back, those of a sink that died, or in the end those whose
@@ -37,6 +40,11 @@ MOST_TO_READ, MOST_TO_READ_BYTES = 256, 1 << 14
 connection that is cut off, this is read to its end."""
 
 ECHO_S = 1.0
+
+ROLE = "subscribe"
+"""What a key must be for, where there are keys."""
+
+KEY_GONE = "its key opens nothing here any more"
 
 Bind = Callable[["zmq.Socket[bytes]", "zmq.Socket[bytes]", str, str | None], tuple[str, str]]
 """Binds publisher and history to two endpoints (`transport/endpoints.py`); returns those to connect to."""
@@ -75,11 +83,16 @@ class Publisher:
     """The sink's public sockets, bound to `endpoints`.
 
     `behind`: zpipe subscribers that a sink before this one has left; `echo`: where a socket of our own may be (None:
-    `publish` does not wait until a result is on its way).
+    `publish` does not wait until a result is on its way). `keys`: those who may subscribe (None: everybody).
     """
 
     def __init__(
-        self, bind: Bind, endpoints: tuple[str, str | None], behind: int = 0, echo: Path | None = None
+        self,
+        bind: Bind,
+        endpoints: tuple[str, str | None],
+        behind: int = 0,
+        echo: Path | None = None,
+        keys: Keys | None = None,
     ) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._echo = Echo(echo) if echo is not None else None
@@ -101,6 +114,9 @@ class Publisher:
         self.monitors = [self._live_guard.monitor, self._requests_guard.monitor]
         self._topics = limits.Topics()
         self._is_skipping = False
+        self._door: Door | None = None
+        if keys is not None:
+            self._secure(keys, context, endpoints)
         try:
             self.endpoints = bind(self.live, self.requests, *endpoints)
         except ZpipeError:
@@ -140,7 +156,8 @@ class Publisher:
             except zmq.Again:
                 return
             self._audience.heard(event.bytes)
-            self._count_topic(event)
+            if self._is_heard(self._live_guard, event):
+                self._count_topic(event)
 
     def missing(self) -> int:
         """How many zpipe subscribers have not everything: those here, and those that may be on their way back."""
@@ -157,6 +174,8 @@ class Publisher:
             return
         *envelope, request = parts
         connection = connection_of(request)
+        if not self._is_heard(self._requests_guard, request):
+            return
         if self._requests_guard.waiting_for(connection) > limits.MAX_REPLY_WAITING_BYTES:
             return
         reply = reply_to(request.bytes, run, streams, file, self._audience)
@@ -181,6 +200,39 @@ class Publisher:
                 return [] if was_skipping else parts
         return []
 
+    # ---- keys ---------------------------------------------------------------------------------------------
+
+    def _secure(self, keys: Keys, context: "zmq.Context[zmq.Socket[bytes]]", endpoints: tuple[str, str | None]) -> None:
+        """Before they are bound: let nobody in without a key."""
+        publish, history_at = endpoints
+        for socket, guard, endpoint, name in (
+            (self.live, self._live_guard, publish, "publisher"),
+            (self.requests, self._requests_guard, history_at or publish, "history"),
+        ):
+            if is_secured(endpoint):
+                secure_server(socket, keys, ROLE)
+                guard.visitors = Visitors(name, keys, ROLE)
+        self._door = Door(context, keys, self._drop_unwelcome)
+
+    def _drop_unwelcome(self) -> None:
+        """On the door's thread: the connections of keys that were removed end."""
+        for guard in (self._live_guard, self._requests_guard):
+            for connection in guard.visitors.unwelcome() if guard.visitors is not None else []:
+                guard.cut(connection, KEY_GONE)
+
+    def _is_heard(self, guard: Guard, part: zmq.Frame) -> bool:
+        """Whether who has sent this may be here; else its connection ends."""
+        if guard.visitors is None:
+            return True
+        self.meet_connections()  # now, or the descriptor could still be that of somebody before
+        connection = connection_of(part)
+        if connection < 0 or guard.visitors.admit(connection, user_of(part)):
+            return connection >= 0
+        guard.cut(connection, KEY_GONE)
+        return False
+
+    # ---- inside -------------------------------------------------------------------------------------------
+
     def _count_topic(self, event: zmq.Frame) -> None:
         connection = connection_of(event)
         if self._live_guard.knows(connection) and (over := self._topics.heard(connection, event.bytes)) is not None:
@@ -190,6 +242,8 @@ class Publisher:
         """Close the sockets. What was published leaves first, as far as subscribers take it."""
         if self._echo is not None:
             self._echo.close()
+        if self._door is not None:
+            self._door.close()
         for guard in (self._live_guard, self._requests_guard):
             guard.close()
         self.live.close(linger=2000)

@@ -22,7 +22,9 @@ from zpipe.results.file import ResultsFile
 from zpipe.results.publisher import REJOIN_S, Publisher
 from zpipe.results.record import Record
 from zpipe.transport.board import Heart
+from zpipe.transport.curve import bind_for
 from zpipe.transport.endpoints import bind_pair
+from zpipe.transport.keys import Keys
 from zpipe.transport.link import BEAT_MS, WorkerLink
 
 LINGER_MS = 100
@@ -60,8 +62,10 @@ class Sink:
         # A restarted sink takes its predecessor's endpoints, whatever free ports those were.
         endpoints = task.endpoints or (config.sink.publish, config.sink.history)
         try:
+            keys = Keys(config.keys) if config.keys is not None else None
             bind = partial(bind_pair, wait=self._wait_for_port if task.endpoints and task.is_patient else None)
-            self.out = Publisher(bind, endpoints, task.audience.behind if task.audience else 0, echo)
+            bind = partial(bind, bind=bind_for(keys)) if keys is not None else bind
+            self.out = Publisher(bind, endpoints, task.audience.behind if task.audience else 0, echo, keys)
         except ZpipeError:
             self.file.close()
             raise
