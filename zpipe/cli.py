@@ -217,7 +217,8 @@ def subscribe(
         stream = stream.removeprefix("results/")
     try:
         with until_nobody_reads():
-            print_results(endpoint_or_running(source), stream, 1 if from_start else first, form, timeout_s, key)
+            source, key = (source, key) if source is not None else running_endpoint(key)
+            print_results(source, stream, 1 if from_start else first, form, timeout_s, key)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -350,10 +351,9 @@ def plugin_path() -> None:
     click.echo(include_folder())
 
 
-def endpoint_or_running(endpoint: str | None) -> str:
-    """The endpoint given, or that of the one pipeline that runs here."""
-    if endpoint is not None:
-        return endpoint
+def running_endpoint(key: str | None) -> tuple[str, str | None]:
+    """The endpoint of the one pipeline that runs here; the key for it, if none is given: its own."""
     from zpipe.transport.control import ask_status
 
-    return ask_status(None).publish
+    running = ask_status(None)
+    return running.publish, key or running.keys

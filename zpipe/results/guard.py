@@ -14,14 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from zpipe.rules import limits
 from zpipe.rules.limits import Limits, PeerAccount, Sent, Traffic
-from zpipe.transport.curve import FAILED
-from zpipe.transport.visitors import Visitors
 
 LOOK_S = 0.05
 """How often it looks while somebody is connected: a flood of 150 MB a second has brought 8 MB by then."""
@@ -29,6 +28,7 @@ LOOK_S = 0.05
 QUIET_S = 10.0
 """So often it is logged that connections were cut off, at most."""
 
+FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 GONE = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 EVENTS = zmq.EVENT_ACCEPTED | GONE | FAILED
 
@@ -44,6 +44,19 @@ class Peer:
     sent: Sent = field(default_factory=Sent)
 
 
+class Admission(Protocol):
+    """Of a socket with keys: who may be here (`transport/visitors.py`)."""
+
+    def heard(self, event: int, value: int) -> None:
+        """Take what the socket's monitor tells."""
+
+    def admit(self, connection: int, part: zmq.Frame) -> bool:
+        """Whether this part, which has come by this connection, is to be heard."""
+
+    def unwelcome(self) -> list[int]:
+        """The connections of those who may not be here any more."""
+
+
 class Guard:
     """Of one socket. `most_waiting`: its high-water mark; `shared`: what it sends goes to all connections alike."""
 
@@ -57,7 +70,7 @@ class Guard:
         self._ended = threading.Event()
         self._connected = threading.Event()
         self.cuts = 0
-        self.visitors: Visitors | None = None
+        self.admission: Admission | None = None
         self.monitor = public.get_monitor_socket(EVENTS)
         self._public = public
         self._thread = threading.Thread(target=self._watch, name=f"guard-{name}", daemon=True)
@@ -69,8 +82,8 @@ class Guard:
             if not self.monitor.poll(0):
                 break
             event = recv_monitor_message(self.monitor)
-            if self.visitors is not None:
-                self.visitors.heard(int(event["event"]), int(event["value"]))
+            if self.admission is not None:
+                self.admission.heard(int(event["event"]), int(event["value"]))
             if event["event"] == zmq.EVENT_ACCEPTED:
                 self._admit(int(event["value"]))
             elif event["event"] & GONE:

@@ -15,11 +15,8 @@ import zmq
 
 from zpipe.errors import ZpipeError
 from zpipe.results.file import ResultsFile
-from zpipe.results.guard import Guard
+from zpipe.results.guard import Admission, Guard
 from zpipe.rules import history, limits
-from zpipe.transport.curve import Door, is_secured, secure_server
-from zpipe.transport.keys import Keys
-from zpipe.transport.visitors import Visitors, user_of
 
 REJOIN_S = 3.0
 """How long we wait for subscribers that were there to come back, those of a sink that died, or in the end those whose
@@ -41,13 +38,14 @@ connection that is cut off, this is read to its end."""
 
 ECHO_S = 1.0
 
-ROLE = "subscribe"
-"""What a key must be for, where there are keys."""
-
 KEY_GONE = "its key opens nothing here any more"
 
 Bind = Callable[["zmq.Socket[bytes]", "zmq.Socket[bytes]", str, str | None], tuple[str, str]]
 """Binds publisher and history to two endpoints (`transport/endpoints.py`); returns those to connect to."""
+
+
+Secure = Callable[["zmq.Socket[bytes]", str, str], Admission | None]
+"""Before a socket is bound to this endpoint, has it ask for keys; `name` is what its log says. None: it takes all."""
 
 
 class Echo:
@@ -83,7 +81,7 @@ class Publisher:
     """The sink's public sockets, bound to `endpoints`.
 
     `behind`: zpipe subscribers that a sink before this one has left; `echo`: where a socket of our own may be (None:
-    `publish` does not wait until a result is on its way). `keys`: those who may subscribe (None: everybody).
+    `publish` does not wait until a result is on its way). `secure`: makes the sockets ask for keys.
     """
 
     def __init__(
@@ -92,7 +90,7 @@ class Publisher:
         endpoints: tuple[str, str | None],
         behind: int = 0,
         echo: Path | None = None,
-        keys: Keys | None = None,
+        secure: Secure = lambda socket, endpoint, name: None,
     ) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._echo = Echo(echo) if echo is not None else None
@@ -114,9 +112,8 @@ class Publisher:
         self.monitors = [self._live_guard.monitor, self._requests_guard.monitor]
         self._topics = limits.Topics()
         self._is_skipping = False
-        self._door: Door | None = None
-        if keys is not None:
-            self._secure(keys, context, endpoints)
+        self._live_guard.admission = secure(self.live, endpoints[0], "publisher")
+        self._requests_guard.admission = secure(self.requests, endpoints[1] or endpoints[0], "history")
         try:
             self.endpoints = bind(self.live, self.requests, *endpoints)
         except ZpipeError:
@@ -200,38 +197,22 @@ class Publisher:
                 return [] if was_skipping else parts
         return []
 
-    # ---- keys ---------------------------------------------------------------------------------------------
-
-    def _secure(self, keys: Keys, context: "zmq.Context[zmq.Socket[bytes]]", endpoints: tuple[str, str | None]) -> None:
-        """Before they are bound: let nobody in without a key."""
-        publish, history_at = endpoints
-        for socket, guard, endpoint, name in (
-            (self.live, self._live_guard, publish, "publisher"),
-            (self.requests, self._requests_guard, history_at or publish, "history"),
-        ):
-            if is_secured(endpoint):
-                secure_server(socket, keys, ROLE)
-                guard.visitors = Visitors(name, keys, ROLE)
-        self._door = Door(context, keys, self._drop_unwelcome)
-
-    def _drop_unwelcome(self) -> None:
-        """On the door's thread: the connections of keys that were removed end."""
+    def drop_unwelcome(self) -> None:
+        """End the connections of those whose key was removed. May be called from another thread."""
         for guard in (self._live_guard, self._requests_guard):
-            for connection in guard.visitors.unwelcome() if guard.visitors is not None else []:
+            for connection in guard.admission.unwelcome() if guard.admission is not None else []:
                 guard.cut(connection, KEY_GONE)
 
     def _is_heard(self, guard: Guard, part: zmq.Frame) -> bool:
         """Whether who has sent this may be here; else its connection ends."""
-        if guard.visitors is None:
+        if guard.admission is None:
             return True
         self.meet_connections()  # now, or the descriptor could still be that of somebody before
         connection = connection_of(part)
-        if connection < 0 or guard.visitors.admit(connection, user_of(part)):
-            return connection >= 0
+        if connection >= 0 and guard.admission.admit(connection, part):
+            return True
         guard.cut(connection, KEY_GONE)
         return False
-
-    # ---- inside -------------------------------------------------------------------------------------------
 
     def _count_topic(self, event: zmq.Frame) -> None:
         connection = connection_of(event)
@@ -242,8 +223,6 @@ class Publisher:
         """Close the sockets. What was published leaves first, as far as subscribers take it."""
         if self._echo is not None:
             self._echo.close()
-        if self._door is not None:
-            self._door.close()
         for guard in (self._live_guard, self._requests_guard):
             guard.close()
         self.live.close(linger=2000)

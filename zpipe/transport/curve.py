@@ -85,10 +85,11 @@ class Door:
     called there when somebody came, went or was changed: who is in already is its business.
     """
 
-    def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", keys: Keys, on_change: Callable[[], None] = lambda: None
-    ) -> None:
-        self._keys, self._on_change = keys, on_change
+    on_change: Callable[[], None]
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", keys: Keys) -> None:
+        self._keys = keys
+        self.on_change = lambda: None
         self.refusals = Refusals()
         self._asked = context.socket(zmq.ROUTER)
         self._asked.linger = 0
@@ -120,7 +121,7 @@ class Door:
             self._keys.look()
             if self._keys.changes != changes:
                 changes = self._keys.changes
-                self._on_change()
+                self.on_change()
 
     def _answer(self, question: list[bytes]) -> None:
         """Request: envelope, empty part, version, number, domain, address, routing id, mechanism, key."""

@@ -43,7 +43,7 @@ FIELDS = {
 }
 MADE_BY = {"server": "zpipe keys init", "client": "zpipe keys add", "key": "zpipe keys add"}
 
-Read = TypeVar("Read")
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def refuse_open_to_others(status: os.stat_result, path: Path) -> None:
 # ---- inside -------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path, kind: str, make: Callable[[dict[str, str]], Read]) -> Read:
+def _read(path: Path, kind: str, make: Callable[[dict[str, str]], Content]) -> Content:
     text = _read_text(path)
     try:
         return make(_parse(text, kind))

@@ -1,5 +1,6 @@
-"""The visitors of a public socket with keys: owns who has come on which connection. Lets nobody in (curve.py does), and
-ends no connection: it says whose it is time to end.
+"""The visitors of a public socket with keys: owns who has come on which connection, and who was refused.
+
+It lets nobody in (curve.py does) and ends no connection: it says whose it is time to end.
 
 A monitor tells of connections by their descriptors, and of a handshake that has failed just before it tells that the
 connection is gone: one thread of ZeroMQ does both. With a message comes the key of who sent it.
@@ -13,7 +14,7 @@ import threading
 import zmq
 
 from zpipe.rules.refusals import Refusals
-from zpipe.transport.curve import FAILED
+from zpipe.transport.curve import FAILED, is_secured, secure_server
 from zpipe.transport.keys import Keys
 
 NOTHING_SAID = "it left before it had shown a key"
@@ -48,11 +49,12 @@ class Visitors:
             else:
                 self._see_off(value)
 
-    def admit(self, connection: int, user_id: str) -> bool:
-        """Whether a message by this connection, of who has this key, is to be heard.
+    def admit(self, connection: int, part: zmq.Frame) -> bool:
+        """Whether this part of a message, which has come by this connection, is to be heard.
 
         What the monitor told before it came must have been taken: descriptors are given to others again.
         """
+        user_id = user_of(part)
         if not self._keys.may(user_id, self._role):
             return False
         with self._lock:
@@ -75,6 +77,17 @@ class Visitors:
             return
         if (line := self.refusals.heard(host, reason)) is not None:
             log.warning('%s.refused host=%s times=%d reason="%s"', self._name, *line, reason)
+
+
+def receive_at(keys: Keys, role: str, public: "zmq.Socket[bytes]", endpoint: str, name: str) -> Visitors | None:
+    """Before a socket is bound to this endpoint: ask everybody there for a key with this role; who they are.
+
+    None: at such an endpoint nobody is asked.
+    """
+    if not is_secured(endpoint):
+        return None
+    secure_server(public, keys, role)
+    return Visitors(name, keys, role)
 
 
 def user_of(part: zmq.Frame) -> str:
