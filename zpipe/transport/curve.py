@@ -136,6 +136,8 @@ class Door:
         self._asked.send_multipart([*envelope, VERSION, number, *answer, b""])
 
     def _why_refused(self, user: str, role: str) -> str | None:
+        if not self._keys.may(user, role):
+            self._keys.look(at_once=True)  # it may be new, and libzmq's client never comes again once it is refused
         client = self._keys.find(user)
         if client is None:
             return f"nobody here has the key {user}"
@@ -188,7 +190,7 @@ class Handshakes:
 
 def _resolve(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> str:
     """The endpoint in numbers, as ZeroMQ reads it, and free: it is an error if somebody else listens there."""
-    with context.socket(zmq.PULL, linger=0) as probe:
+    with context.socket(zmq.PULL) as probe:
         probe.bind(endpoint)
         return bytes(probe.getsockopt(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
 

@@ -85,10 +85,10 @@ class Keys:
         client = self.find(user_id)
         return client is not None and client.may_send(stream)
 
-    def look(self) -> None:
-        """Read what has changed in the folder, if it was not looked at just now."""
+    def look(self, at_once: bool = False) -> None:
+        """Read what has changed in the folder, if it was not looked at just now or `at_once` is asked for."""
         with self._lock:
-            if time.monotonic() < self._next_look:
+            if time.monotonic() < self._next_look and not at_once:
                 return
             self._next_look = time.monotonic() + LOOK_S
             try:
