@@ -246,7 +246,7 @@ def test_what_is_wrong_with_the_folder_ends_the_sink_before_it_begins(start_sink
         start_sink(keys=keys)
     (keys / "server.key").chmod(0o600)
     (keys / "bad.client").touch(0o600)
-    with pytest.raises(KeysError, match="bad.client"):
+    with pytest.raises(KeysError, match=r"bad\.client"):
         start_sink(keys=keys)
 
 
