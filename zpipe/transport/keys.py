@@ -57,8 +57,10 @@ class Keys:
         self.folder = Path(folder)
         self.pairs = read_pairs(self.folder)
         self.changes = 0
+        self._owners = {pair.public for pair in self.pairs}
         self._owner = Client("owner", self.pairs[0].public, frozenset(ROLES), ("*",))
         self._lock = threading.Lock()
+        self._changed_ns = self.folder.stat().st_mtime_ns
         self._seen = _look_at(self.folder)
         self._by_file = {name: read_client(self.folder / name) for name in self._seen}
         self._clients = {client.public: client for client in self._by_file.values()}
@@ -73,7 +75,7 @@ class Keys:
     def find(self, user_id: str) -> Client | None:
         """Who has this public key (the `User-Id` of a message), as of now."""
         self.look()
-        return self._owner if user_id in {pair.public for pair in self.pairs} else self._clients.get(user_id)
+        return self._owner if user_id in self._owners else self._clients.get(user_id)
 
     def may(self, user_id: str, role: str) -> bool:
         """Whether who has this key may do so, as of now."""
@@ -86,15 +88,21 @@ class Keys:
         return client is not None and client.may_send(stream)
 
     def look(self, at_once: bool = False) -> None:
-        """Read what has changed in the folder, if it was not looked at just now or `at_once` is asked for."""
+        """Read what has changed in the folder, if it was not looked at just now; `at_once`: also if somebody came or
+        went since (which is cheap to see, so who knocks with unknown keys costs little)."""
         with self._lock:
-            if time.monotonic() < self._next_look and not at_once:
+            is_due = time.monotonic() >= self._next_look
+            if not (is_due or at_once):
                 return
-            self._next_look = time.monotonic() + LOOK_S
             try:
-                refuse_open_to_others(self.folder.stat(), self.folder)
+                status = self.folder.stat()
+                if not is_due and status.st_mtime_ns == self._changed_ns:
+                    return
+                self._next_look, self._changed_ns = time.monotonic() + LOOK_S, status.st_mtime_ns
+                refuse_open_to_others(status, self.folder)
                 seen = _look_at(self.folder)
             except (KeysError, OSError) as error:
+                self._next_look = time.monotonic() + LOOK_S
                 seen = {}
                 if self._seen:
                     log.warning('keys.unreadable nobody is let in: "%s"', error)
@@ -131,11 +139,14 @@ def read_pairs(folder: Path) -> list[Pair]:
 
 
 def read_own_key(path: Path | str) -> ClientKey:
-    """What a client connects with: its file, or the folder of keys itself, for who owns it."""
+    """What a client connects with: its file, or the folder of keys itself, for who owns it.
+
+    Of two pairs that is the older one: the newer serves from the pipeline's next start on only.
+    """
     path = Path(path)
     if not path.is_dir():
         return read_key(path)
-    pair = read_pairs(path)[0]
+    pair = read_pairs(path)[-1]
     return ClientKey("owner", pair, pair.public)
 
 
