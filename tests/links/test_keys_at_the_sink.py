@@ -213,6 +213,28 @@ def test_both_of_the_servers_pairs_serve_until_the_old_one_is_retired(broker, st
     until(lambda: len(new.seen) == 2, 10)
 
 
+def test_the_servers_pair_is_replaced_while_it_runs(start_sink, read, impatient, keys, alice):
+    """Nobody misses a result; who knows the old pair only is in until it is retired, and not after."""
+    sink = start_sink(keys=keys)
+    old = read(sink.publish, key=alice)
+    publish(sink, 1)
+    until(lambda: len(old.seen) == 1)
+    server = folder_of_keys.renew(keys)
+    until(lambda: len(sink.sink._pairs) == 2, 3)
+    folder_of_keys.add(keys, "bob", ["subscribe"], [], keys.parent / "bob.key")
+    assert read_key(keys.parent / "bob.key").server == server
+    new = read(sink.publish, key=keys.parent / "bob.key")
+    publish(sink, 2, 3)
+    until(lambda: len(old.seen) == len(new.seen) == 3, 20)
+    folder_of_keys.retire(keys)
+    until(lambda: len(sink.sink._pairs) == 1, 3)
+    publish(sink, 4)
+    until(lambda: len(new.seen) == 4, 20)
+    until(lambda: old.subscription.is_turned_away, 20)
+    assert len(old.seen) == 3
+    assert new.seen == frames_of("yard", 1, 4)
+
+
 def test_a_port_that_another_has_is_not_shared(broker, start_sink, keys):
     """Two pairs take two listeners on one port, and nobody else's third."""
     folder_of_keys.renew(keys)
