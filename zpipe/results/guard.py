@@ -9,16 +9,17 @@ import contextlib
 import logging
 import os
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import zmq
 
 from zpipe.rules import limits
 from zpipe.rules.limits import Limits, PeerAccount, Sent, Traffic
+from zpipe.transport.monitor import read_event
 
 LOOK_S = 0.05
 """How often it looks while somebody is connected: a flood of 150 MB a second has brought 8 MB by then."""
@@ -26,9 +27,9 @@ LOOK_S = 0.05
 QUIET_S = 10.0
 """So often it is logged that connections were cut off, at most."""
 
-EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
-_EVENT = struct.Struct("=Hi")
-"""A monitor's message: which event, of which descriptor. pyzmq's own reader of it imports asyncio, 20 ms."""
+FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+GONE = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+EVENTS = zmq.EVENT_ACCEPTED | GONE | FAILED
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,19 @@ class Peer:
     inode: int
     account: PeerAccount
     sent: Sent = field(default_factory=Sent)
+
+
+class Admission(Protocol):
+    """Of a socket with keys: who may be here (`transport/visitors.py`)."""
+
+    def heard(self, event: int, value: int) -> None:
+        """Take what the socket's monitor tells."""
+
+    def admit(self, connection: int, part: zmq.Frame) -> bool:
+        """Whether this part, which has come by this connection, is to be heard."""
+
+    def unwelcome(self) -> list[int]:
+        """The connections of those who may not be here any more."""
 
 
 class Guard:
@@ -55,6 +69,7 @@ class Guard:
         self._ended = threading.Event()
         self._connected = threading.Event()
         self.cuts = 0
+        self.admission: Admission | None = None
         self.monitor = public.get_monitor_socket(EVENTS)
         self._public = public
         self._thread = threading.Thread(target=self._watch, name=f"guard-{name}", daemon=True)
@@ -65,12 +80,13 @@ class Guard:
         for _ in range(limits.MAX_EVENTS_A_TURN):
             if not self.monitor.poll(0):
                 break
-            told, _endpoint = self.monitor.recv_multipart()
-            event, connection = _EVENT.unpack(told)
+            event, value = read_event(self.monitor)
+            if self.admission is not None:
+                self.admission.heard(event, value)
             if event == zmq.EVENT_ACCEPTED:
-                self._admit(connection)
-            else:
-                self._forget(connection)
+                self._admit(value)
+            elif event & GONE:
+                self._forget(value)
         with self._lock:
             gone, self._gone = self._gone, []
         return gone
