@@ -12,8 +12,9 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -27,6 +28,9 @@ LOOK_S = 0.05
 QUIET_S = 10.0
 """So often it is logged that connections were cut off, at most."""
 
+MOST_CUTS = 8
+"""So many cuts of late are remembered."""
+
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 
 log = logging.getLogger(__name__)
@@ -34,19 +38,18 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Peer:
-    """A connection: its account, the inode by which its descriptor is known again, what was sent to it alone."""
+    """A connection: its account, and the inode by which its descriptor is known again."""
 
     inode: int
     account: PeerAccount
-    sent: Sent = field(default_factory=Sent)
 
 
 class Guard:
     """Of one socket. `most_waiting`: its high-water mark; `shared`: what it sends goes to all connections alike."""
 
     def __init__(self, name: str, public: "zmq.Socket[bytes]", bounds: Limits, most_waiting: int, shared: bool) -> None:
-        self._name, self._bounds, self._most_waiting, self._shared = name, bounds, most_waiting, shared
-        self._sent = Sent()
+        self._name, self._bounds, self._most_waiting = name, bounds, most_waiting
+        self._sent = Sent() if shared else None
         self._peers: dict[int, Peer] = {}
         self._lock = threading.Lock()
         self._gone: list[int] = []
@@ -54,13 +57,14 @@ class Guard:
         self._ended = threading.Event()
         self._connected = threading.Event()
         self.cuts = 0
+        self._cut_at: deque[float] = deque(maxlen=MOST_CUTS)
         self.monitor = public.get_monitor_socket(EVENTS)
         self._public = public
         self._thread = threading.Thread(target=self._watch, name=f"guard-{name}", daemon=True)
         self._thread.start()
 
     def meet(self) -> list[int]:
-        """Take what the monitor tells; the descriptors whose connections are gone since the last call."""
+        """Take what the monitor tells; the descriptors whose connections are gone since the last call, or other ones."""
         for _ in range(limits.MAX_EVENTS_A_TURN):
             if not self.monitor.poll(0):
                 break
@@ -75,10 +79,11 @@ class Guard:
 
     def count(self, size: int, connection: int | None = None) -> None:
         """A message of so many bytes was sent: to all, or to one."""
-        if self._shared:
+        if self._sent is not None:
             self._sent = Sent(self._sent.bytes + size, self._sent.messages + 1)
         elif connection is not None and (peer := self._peers.get(connection)) is not None:
-            peer.sent = Sent(peer.sent.bytes + size, peer.sent.messages + 1)
+            with self._lock:
+                peer.account.owe(size)
 
     def waiting_for(self, connection: int) -> int:
         """About how many bytes wait for this connection now."""
@@ -87,6 +92,16 @@ class Guard:
             return 0
         self._look_at(connection, peer)
         return peer.account.waiting
+
+    def room(self) -> int:
+        """How many bytes may wait yet for all together; more may be free than it knows."""
+        with self._lock:
+            return self._bounds.waiting_bytes - sum(peer.account.waiting for peer in self._peers.values())
+
+    def make_room(self, size: int) -> None:
+        """Cut off those who leave the most unread, until so much more may wait."""
+        if self.room() < size:
+            self._look(self._bounds._replace(waiting_bytes=self._bounds.waiting_bytes - size))
 
     def knows(self, connection: int) -> bool:
         """Whether it watches this connection."""
@@ -102,6 +117,7 @@ class Guard:
                 handle.shutdown(socket.SHUT_RDWR)
         self._forget(connection)
         self.cuts += 1
+        self._cut_at.append(time.monotonic())
         if time.monotonic() - self._logged >= QUIET_S:
             self._logged = time.monotonic()
             log.warning('%s.cut connections=%d reason="%s"', self._name, self.cuts, why)
@@ -125,9 +141,11 @@ class Guard:
                     return
         except OSError:
             return
-        account = PeerAccount(self._bounds, self._most_waiting, time.monotonic(), self._sent)
+        now = time.monotonic()
+        bounds = limits.for_newcomers(self._bounds, sum(now - at < limits.COOL_S for at in self._cut_at.copy()))
         with self._lock:
-            self._peers[connection] = Peer(inode, account)
+            self._peers[connection] = Peer(inode, PeerAccount(bounds, self._most_waiting, now, self._sent))
+            self._gone.append(connection)
         self._connected.set()
         if len(self._peers) > limits.MAX_PEERS:
             self.cut(connection, "too many connections")
@@ -139,25 +157,25 @@ class Guard:
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_S):
-            self._look()
+            self._look(self._bounds)
             if not self._peers:
                 self._connected.clear()
                 if not self._peers:
                     self._connected.wait()
 
-    def _look(self) -> None:
+    def _look(self, bounds: Limits) -> None:
         with self._lock:
             peers = list(self._peers.items())
         for connection, peer in peers:
             self._look_at(connection, peer)
         accounts = ((connection, peer.account) for connection, peer in peers)
-        for connection, why in limits.choose_over(accounts, self._bounds).items():
+        for connection, why in limits.choose_over(accounts, bounds).items():
             self.cut(connection, why)
 
     def _look_at(self, connection: int, peer: Peer) -> None:
         with self._lock, _handle(connection, peer.inode) as handle:
             if handle is not None:
-                peer.account.look(time.monotonic(), _traffic(handle), self._sent if self._shared else peer.sent)
+                peer.account.look(time.monotonic(), _traffic(handle), self._sent)
 
 
 @contextlib.contextmanager

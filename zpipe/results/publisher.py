@@ -32,7 +32,7 @@ MOST_REPLIES = 16
 MOST_TO_SEND_BYTES = 1 << 18
 """What the kernel keeps for one connection on its way; it would take 4 MB for each that does not read."""
 
-MOST_TO_READ, MOST_TO_READ_BYTES = 256, 1 << 14
+MOST_TO_READ, MOST_TO_READ_BYTES = 16, 1 << 14
 """What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. Of a
 connection that is cut off, this is read to its end."""
 
@@ -100,6 +100,7 @@ class Publisher:
         self._requests_guard = Guard("history", self.requests, limits.HISTORY, MOST_REPLIES, shared=False)
         self.monitors = [self._live_guard.monitor, self._requests_guard.monitor]
         self._topics = limits.Topics()
+        self._subscriptions, self._questions = limits.Pace(), limits.Pace()
         self._is_skipping = False
         try:
             self.endpoints = bind(self.live, self.requests, *endpoints)
@@ -131,16 +132,18 @@ class Publisher:
             self._topics.forget(connection)
         self._requests_guard.meet()
 
+    def due(self) -> "dict[zmq.Socket[bytes], float]":
+        """From when on (of `time.monotonic`) to look again at what strangers say on these sockets."""
+        return {self.live: self._subscriptions.due, self.requests: self._questions.due}
+
     def meet_subscribers(self) -> None:
         """Take what the publisher's socket tells of subscriptions, a bounded number of them."""
+        began = time.monotonic()
         self.meet_connections()
-        for _ in range(limits.MAX_EVENTS_A_TURN):
-            try:
-                event = self.live.recv(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            self._audience.heard(event.bytes)
-            self._count_topic(event)
+        with contextlib.suppress(zmq.Again):
+            for _ in range(limits.MAX_EVENTS_A_TURN):
+                self._hear(self.live.recv(zmq.NOBLOCK, copy=False))
+        self._subscriptions.spend(began, time.monotonic())
 
     def missing(self) -> int:
         """How many zpipe subscribers have not everything: those here, and those that may be on their way back."""
@@ -151,18 +154,27 @@ class Publisher:
 
     def answer(self, run: str, streams: list[str], file: ResultsFile) -> None:
         """Answer one request from the file; a request that is none is dropped, and that of who reads no replies."""
+        began = time.monotonic()
+        if not self._answer(run, streams, file):
+            self._questions.spend(began, time.monotonic())
+
+    def _answer(self, run: str, streams: list[str], file: ResultsFile) -> bool:
         self.meet_connections()
         parts = self._take_request()
         if not parts:
-            return
+            return False
         *envelope, request = parts
         connection = connection_of(request)
-        if self._requests_guard.waiting_for(connection) > limits.MAX_REPLY_WAITING_BYTES:
-            return
-        reply = reply_to(request.bytes, run, streams, file, self._audience)
-        if reply is not None:
-            self.requests.send_multipart([*envelope, reply], zmq.NOBLOCK)
-            self._requests_guard.count(len(reply), connection)
+        guard = self._requests_guard
+        if guard.waiting_for(connection) > limits.MAX_REPLY_WAITING_BYTES:
+            return False
+        reply = reply_to(request.bytes, run, streams, file, self._audience, limits.reply_bytes(guard.room()))
+        if reply is None:
+            return False
+        guard.make_room(len(reply))
+        guard.count(len(reply), connection)
+        self.requests.send_multipart([*envelope, reply], zmq.NOBLOCK)
+        return True
 
     def _take_request(self) -> "list[zmq.Frame]":
         """The parts of the next request; none if it has too many: its sender is cut off, the rest of it dropped."""
@@ -181,10 +193,16 @@ class Publisher:
                 return [] if was_skipping else parts
         return []
 
-    def _count_topic(self, event: zmq.Frame) -> None:
-        connection = connection_of(event)
-        if self._live_guard.knows(connection) and (over := self._topics.heard(connection, event.bytes)) is not None:
-            self._live_guard.cut(*over)
+    def _hear(self, part: zmq.Frame) -> None:
+        event, connection = part.bytes, connection_of(part)
+        if event[:1] not in (b"\x00", b"\x01"):
+            self._live_guard.cut(connection, "it says what is no subscription")
+        elif connection < 0:  # libzmq tells of each topic of a connection that has ended
+            self._audience.heard(event)
+        elif self._topics.change(connection, event):
+            self._audience.heard(event)
+            if self._live_guard.knows(connection) and (over := self._topics.choose_over(connection)) is not None:
+                self._live_guard.cut(*over)
 
     def close(self) -> None:
         """Close the sockets. What was published leaves first, as far as subscribers take it."""
@@ -204,7 +222,9 @@ def connection_of(part: zmq.Frame) -> int:
         return -1
 
 
-def reply_to(data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience) -> bytes | None:
+def reply_to(
+    data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience, most_bytes: int
+) -> bytes | None:
     """The reply to a request, as one part; None if it is no request."""
     try:
         request = history.read_request(data)
@@ -213,5 +233,7 @@ def reply_to(data: bytes, run: str, streams: list[str], file: ResultsFile, audie
     if request.done:
         audience.has_everything(request.subscriber.encode())
     states = [history.StreamState(name, file.stream(name).seq, file.stream(name).closed) for name in streams]
-    lines = file.lines(request.stream, max(1, request.first)) if request.stream is not None else []
+    lines = (
+        file.lines(request.stream, max(1, request.first), most_bytes=most_bytes) if request.stream is not None else []
+    )
     return history.write_reply(history.Reply(run, states, lines))

@@ -20,14 +20,32 @@ MAX_TOPICS = 1024
 MAX_TOPICS_BYTES = 1 << 19
 """All topics of all connections: libzmq keeps them in a tree of some 50 bytes an octet."""
 
+TOPIC_BYTES = 16
+"""What a topic counts besides its octets: we keep it too."""
+
 MAX_EVENTS_A_TURN = 256
 """Subscriptions, and parts of questions, that are taken before results have their turn again."""
 
 MAX_REQUEST_PARTS = 8
 """A question is one part; what a proxy or a REQ socket puts before it is some more."""
 
-MAX_REPLY_WAITING_BYTES = 1 << 20
-"""Who has so much of its replies to read yet is not answered: it asks again. A reply is about as much."""
+MAX_REPLY_WAITING_BYTES = 1 << 16
+"""Who has more of its replies to read yet is not answered: it asks again."""
+
+MIN_REPLY_BYTES, MAX_REPLY_BYTES, SHARES = 1 << 16, 1 << 20, 16
+"""A reply is a share of what may wait yet for all together, so that who does not read takes the room of nobody else."""
+
+SHARE_OF_TIME = 0.05
+"""So much of its time the sink gives to subscriptions, and as much to questions that it does not answer."""
+
+COOL_S, MIN_BURST_BYTES = 10.0, 8 << 10
+"""Whoever connects within such a time after others were cut off for what they said may say less at once: those come
+again every 100 ms. It is enough for 100 subscriptions, or the longest question."""
+
+
+def reply_bytes(room: int) -> int:
+    """About how long a reply may be while so many bytes may wait yet for all together."""
+    return max(MIN_REPLY_BYTES, min(MAX_REPLY_BYTES, room // SHARES))
 
 
 class Limits(NamedTuple):
@@ -43,13 +61,18 @@ class Limits(NamedTuple):
 PUBLISHER = Limits(burst_bytes=64 << 10, bytes_per_s=16 << 10, all_bytes=512 << 10, waiting_bytes=48 << 20)
 """1,000 subscriptions at once. Saying nothing new (heartbeats) takes 20 bytes a second."""
 
-HISTORY = Limits(burst_bytes=256 << 10, bytes_per_s=256 << 10, all_bytes=1 << 20, waiting_bytes=12 << 20)
+HISTORY = Limits(burst_bytes=256 << 10, bytes_per_s=256 << 10, all_bytes=1 << 20, waiting_bytes=32 << 20)
 """5,000 questions a second; a subscriber that catches up asks 200. A part without content is 2 octets on the way and 64
 in memory."""
 
 
+def for_newcomers(limits: Limits, cuts: int) -> Limits:
+    """What a connection may say that comes shortly after so many were cut off."""
+    return limits._replace(burst_bytes=max(MIN_BURST_BYTES, limits.burst_bytes >> cuts))
+
+
 class Sent(NamedTuple):
-    """What a socket has sent to a connection, or could have: bytes and messages, from its start on."""
+    """What a socket has sent to all alike: bytes and messages, from its start on."""
 
     bytes: int = 0
     messages: int = 0
@@ -67,31 +90,53 @@ class PeerAccount:
     """Of one connection: `debt`, the bytes that it has said and time has not forgiven; `waiting`, about how many bytes
     wait for it. `most_waiting`: messages that its queue holds, more are not kept for it.
 
-    What waits in libzmq nobody tells. But while the kernel has nothing under way to it, nothing waits; and from then
-    on it is what was sent less what was taken.
+    What waits in libzmq nobody tells. Of what is sent to it alone we are told (`owe`): that, less what was taken. Of
+    what is sent to all (`sent`) it gets a part: while the kernel has nothing under way to it, nothing waits; and from
+    then on it is what was sent less what was taken.
     """
 
-    def __init__(self, limits: Limits, most_waiting: int, now: float, sent: Sent) -> None:
+    def __init__(self, limits: Limits, most_waiting: int, now: float, sent: Sent | None) -> None:
         self._limits, self._most_waiting = limits, most_waiting
         self._seen, self._heard = now, 0
-        self._empty, self._empty_taken = sent, 0
+        self._empty, self._empty_taken = sent or Sent(), 0
+        self._owed = self._taken = 0
         self.debt = 0.0
         self.waiting = 0
 
-    def look(self, now: float, traffic: Traffic, sent: Sent) -> None:
+    def owe(self, size: int) -> None:
+        """So many bytes are sent to it alone. What it has taken before and was not counted (headers) helps it no more."""
+        self._owed = max(self._owed, self._taken) + size
+        self.waiting = self._owed - self._taken
+
+    def look(self, now: float, traffic: Traffic, sent: Sent | None) -> None:
         """Bring it up to date."""
         self.debt = max(0.0, self.debt - (now - self._seen) * self._limits.bytes_per_s) + traffic.heard - self._heard
-        self._seen, self._heard = now, traffic.heard
+        self._seen, self._heard, self._taken = now, traffic.heard, traffic.taken
+        self.waiting = max(0, self._owed - self._taken) if sent is None else self._waiting_of(sent, traffic)
+
+    def _waiting_of(self, sent: Sent, traffic: Traffic) -> int:
         if not traffic.under_way:
             self._empty, self._empty_taken = sent, traffic.taken
         size, count = sent.bytes - self._empty.bytes, sent.messages - self._empty.messages
         waiting = min(size - (traffic.taken - self._empty_taken), size * self._most_waiting // max(1, count))
-        self.waiting = max(traffic.under_way, waiting)
+        return max(traffic.under_way, waiting)
 
     @property
     def is_over(self) -> bool:
         """Whether it has said more than one connection may."""
         return self.debt > self._limits.burst_bytes
+
+
+class Pace:
+    """When what strangers cause has its turn again: it gets a share of the time, however much of it there is."""
+
+    def __init__(self, share: float = SHARE_OF_TIME) -> None:
+        self._rest = 1 / share - 1
+        self.due = 0.0
+
+    def spend(self, began: float, ended: float) -> None:
+        """It took so long: it rests in proportion."""
+        self.due = ended + (ended - began) * self._rest
 
 
 def choose_over(accounts: Iterable[tuple[int, PeerAccount]], limits: Limits) -> dict[int, str]:
@@ -118,29 +163,37 @@ def choose_over(accounts: Iterable[tuple[int, PeerAccount]], limits: Limits) -> 
 
 
 class Topics:
-    """How many topics each connection is subscribed to, and how long they are."""
+    """Which topics each connection is subscribed to. Who says one twice has it once, as libzmq sees it too."""
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
+        self._topics: dict[int, set[bytes]] = {}
         self._bytes: dict[int, int] = {}
         self._all_bytes = 0
 
-    def heard(self, connection: int, event: bytes) -> tuple[int, str] | None:
-        """Take an event of a connection; which one is to be cut off and why, if one is."""
-        if event[:1] not in (b"\x00", b"\x01"):
-            return connection, "it says what is no subscription"
-        sign = 1 if event[:1] == b"\x01" else -1
-        before = self._bytes.get(connection, 0)
-        self._counts[connection] = max(0, self._counts.get(connection, 0) + sign)
-        self._bytes[connection] = max(0, before + sign * (len(event) - 1))
-        self._all_bytes += self._bytes[connection] - before
-        if self._counts[connection] > MAX_TOPICS:
+    def change(self, connection: int, event: bytes) -> bool:
+        """Take an event of a connection; whether it changes what it is subscribed to."""
+        joins, topic = event[:1] == b"\x01", event[1:]
+        topics = self._topics.setdefault(connection, set())
+        if joins == (topic in topics):
+            return False
+        size = len(topic) + TOPIC_BYTES
+        if joins:
+            topics.add(topic)
+        else:
+            topics.remove(topic)
+        self._bytes[connection] = self._bytes.get(connection, 0) + (size if joins else -size)
+        self._all_bytes += size if joins else -size
+        return True
+
+    def choose_over(self, connection: int) -> tuple[int, str] | None:
+        """Which connection is to be cut off and why, if one is, after a change of this one."""
+        if len(self._topics.get(connection, ())) > MAX_TOPICS:
             return connection, "it has too many topics"
         if self._all_bytes > MAX_TOPICS_BYTES:
             return max(self._bytes, key=self._bytes.__getitem__), "all together have too many topics"
         return None
 
     def forget(self, connection: int) -> None:
-        """Its connection is gone."""
-        self._counts.pop(connection, None)
+        """Its connection is gone, or another has its number now."""
+        self._topics.pop(connection, None)
         self._all_bytes -= self._bytes.pop(connection, 0)
