@@ -25,6 +25,11 @@ from zpipe.rules.limits import Limits, PeerAccount, Sent, Traffic
 LOOK_S = 0.05
 """How often it looks while somebody is connected: a flood of 150 MB a second has brought 8 MB by then."""
 
+LOUD_LOOK_S = 0.003
+"""How often at those who say much, and at those who have just come."""
+
+MOST_THROWN_AWAY = 1 << 16
+
 QUIET_S = 10.0
 """So often it is logged that connections were cut off, at most."""
 
@@ -55,6 +60,7 @@ class Guard:
         self._gone: list[int] = []
         self._logged = -QUIET_S
         self._ended = threading.Event()
+        self._next_look = 0.0
         self._connected = threading.Event()
         self.cuts = 0
         self._cut_at: deque[float] = deque(maxlen=MOST_CUTS)
@@ -115,6 +121,8 @@ class Guard:
         with _handle(connection, peer.inode) as handle, contextlib.suppress(OSError):
             if handle is not None:
                 handle.shutdown(socket.SHUT_RDWR)
+                while handle.recv(MOST_THROWN_AWAY, socket.MSG_DONTWAIT):  # ZeroMQ would read it to its end
+                    pass
         self._forget(connection)
         self.cuts += 1
         self._cut_at.append(time.monotonic())
@@ -156,12 +164,27 @@ class Guard:
                 self._gone.append(connection)
 
     def _watch(self) -> None:
-        while not self._ended.wait(LOOK_S):
-            self._look(self._bounds)
+        wait_s = LOOK_S
+        while not self._ended.wait(wait_s):
+            wait_s = self._look_as_needed()
             if not self._peers:
                 self._connected.clear()
                 if not self._peers:
                     self._connected.wait()
+
+    def _look_as_needed(self) -> float:
+        """Look at all, or between two such looks at the loud ones; when to look again."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_S
+            self._look(self._bounds)
+        with self._lock:
+            loud = [item for item in self._peers.items() if item[1].account.is_loud(now)]
+        for connection, peer in loud:
+            self._look_at(connection, peer)
+            if peer.account.is_over:
+                self.cut(connection, limits.SAYS_TOO_MUCH)
+        return LOUD_LOOK_S if loud else LOOK_S
 
     def _look(self, bounds: Limits) -> None:
         with self._lock:

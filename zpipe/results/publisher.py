@@ -32,7 +32,7 @@ MOST_REPLIES = 16
 MOST_TO_SEND_BYTES = 1 << 18
 """What the kernel keeps for one connection on its way; it would take 4 MB for each that does not read."""
 
-MOST_TO_READ, MOST_TO_READ_BYTES = 16, 1 << 14
+MOST_TO_READ, MOST_TO_READ_BYTES = 1, 1 << 12
 """What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. Of a
 connection that is cut off, this is read to its end."""
 

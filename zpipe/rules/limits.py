@@ -38,6 +38,11 @@ MIN_REPLY_BYTES, MAX_REPLY_BYTES, SHARES = 1 << 16, 1 << 20, 16
 SHARE_OF_TIME = 0.05
 """So much of its time the sink gives to subscriptions, and as much to questions that it does not answer."""
 
+NEW_S = 1.0
+"""So long a connection is a new one."""
+
+SAYS_TOO_MUCH = "it says too much"
+
 COOL_S, MIN_BURST_BYTES = 10.0, 8 << 10
 """Whoever connects within such a time after others were cut off for what they said may say less at once: those come
 again every 100 ms. It is enough for 100 subscriptions, or the longest question."""
@@ -100,6 +105,7 @@ class PeerAccount:
         self._seen, self._heard = now, 0
         self._empty, self._empty_taken = sent or Sent(), 0
         self._owed = self._taken = 0
+        self._since = now
         self.debt = 0.0
         self.waiting = 0
 
@@ -120,6 +126,10 @@ class PeerAccount:
         size, count = sent.bytes - self._empty.bytes, sent.messages - self._empty.messages
         waiting = min(size - (traffic.taken - self._empty_taken), size * self._most_waiting // max(1, count))
         return max(traffic.under_way, waiting)
+
+    def is_loud(self, now: float) -> bool:
+        """Whether it may be over its limit soon: it has just come, or says much."""
+        return now - self._since < NEW_S or self.debt > MIN_BURST_BYTES / 4
 
     @property
     def is_over(self) -> bool:
@@ -146,7 +156,7 @@ def choose_over(accounts: Iterable[tuple[int, PeerAccount]], limits: Limits) -> 
     rest = []
     for key, account in accounts:
         if account.is_over:
-            over[key] = "it says too much"
+            over[key] = SAYS_TOO_MUCH
         else:
             rest.append((key, account))
     said = sum(account.debt for _, account in rest)
