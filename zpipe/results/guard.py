@@ -25,7 +25,7 @@ from zpipe.rules.limits import Limits, PeerAccount, Sent, Traffic
 LOOK_S = 0.05
 """How often it looks while somebody is connected: a flood of 150 MB a second has brought 8 MB by then."""
 
-LOUD_LOOK_S = 0.003
+LOUD_LOOK_S = 0.002
 """How often at those who say much, and at those who have just come."""
 
 MOST_THROWN_AWAY = 1 << 16
@@ -34,7 +34,7 @@ QUIET_S = 10.0
 """So often it is logged that connections were cut off, at most."""
 
 MOST_CUTS = 8
-"""So many cuts of late are remembered."""
+"""So many cuts are remembered."""
 
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 
@@ -64,6 +64,7 @@ class Guard:
         self._connected = threading.Event()
         self.cuts = 0
         self._cut_at: deque[float] = deque(maxlen=MOST_CUTS)
+        self._came: deque[float] = deque(maxlen=limits.NEWCOMERS)
         self.monitor = public.get_monitor_socket(EVENTS)
         self._public = public
         self._thread = threading.Thread(target=self._watch, name=f"guard-{name}", daemon=True)
@@ -114,6 +115,11 @@ class Guard:
         return connection in self._peers
 
     def cut(self, connection: int, why: str) -> None:
+        """End a connection for what it does; for a while others have it less easy to come."""
+        self._cut_at.append(time.monotonic())
+        self._end(connection, why)
+
+    def _end(self, connection: int, why: str) -> None:
         """End a connection. ZeroMQ clears up after it as after any that has broken."""
         peer = self._peers.get(connection)
         if peer is None:
@@ -125,7 +131,6 @@ class Guard:
                     pass
         self._forget(connection)
         self.cuts += 1
-        self._cut_at.append(time.monotonic())
         if time.monotonic() - self._logged >= QUIET_S:
             self._logged = time.monotonic()
             log.warning('%s.cut connections=%d reason="%s"', self._name, self.cuts, why)
@@ -150,13 +155,17 @@ class Guard:
         except OSError:
             return
         now = time.monotonic()
-        bounds = limits.for_newcomers(self._bounds, sum(now - at < limits.COOL_S for at in self._cut_at.copy()))
+        cuts = sum(now - at < limits.COOL_S for at in self._cut_at.copy())
+        bounds = limits.for_newcomers(self._bounds, cuts)
+        refused = bool(cuts) and len(self._came) == limits.NEWCOMERS and now - self._came[0] < limits.NEW_S
         with self._lock:
             self._peers[connection] = Peer(inode, PeerAccount(bounds, self._most_waiting, now, self._sent))
             self._gone.append(connection)
         self._connected.set()
-        if len(self._peers) > limits.MAX_PEERS:
-            self.cut(connection, "too many connections")
+        if refused or len(self._peers) > limits.MAX_PEERS:
+            self._end(connection, "too many connections")
+        else:
+            self._came.append(now)
 
     def _forget(self, connection: int) -> None:
         with self._lock:

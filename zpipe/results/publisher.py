@@ -32,7 +32,7 @@ MOST_REPLIES = 16
 MOST_TO_SEND_BYTES = 1 << 18
 """What the kernel keeps for one connection on its way; it would take 4 MB for each that does not read."""
 
-MOST_TO_READ, MOST_TO_READ_BYTES = 1, 1 << 12
+MOST_TO_READ, MOST_TO_READ_BYTES = 1, 1152
 """What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. Of a
 connection that is cut off, this is read to its end."""
 
@@ -194,10 +194,11 @@ class Publisher:
         return []
 
     def _hear(self, part: zmq.Frame) -> None:
-        event, connection = part.bytes, connection_of(part)
-        if event[:1] not in (b"\x00", b"\x01"):
-            self._live_guard.cut(connection, "it says what is no subscription")
-        elif connection < 0:  # libzmq tells of each topic of a connection that has ended
+        event = part.bytes
+        if event[:1] not in (b"\x00", b"\x01"):  # what an XSUB peer sends upstream is no subscription
+            return
+        connection = connection_of(part)
+        if connection < 0:  # libzmq tells of each topic of a connection that has ended
             self._audience.heard(event)
         elif self._topics.change(connection, event):
             self._audience.heard(event)

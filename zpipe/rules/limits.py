@@ -43,6 +43,9 @@ NEW_S = 1.0
 
 SAYS_TOO_MUCH = "it says too much"
 
+NEWCOMERS = 2
+"""So many new connections in such a time, while others were cut off of late; the rest try again."""
+
 COOL_S, MIN_BURST_BYTES = 10.0, 8 << 10
 """Whoever connects within such a time after others were cut off for what they said may say less at once: those come
 again every 100 ms. It is enough for 100 subscriptions, or the longest question."""
