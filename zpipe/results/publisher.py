@@ -32,7 +32,7 @@ MOST_REPLIES = 16
 MOST_TO_SEND_BYTES = 1 << 18
 """What the kernel keeps for one connection on its way; it would take 4 MB for each that does not read."""
 
-MOST_TO_READ, MOST_TO_READ_BYTES = 1, 1152
+MOST_TO_READ, MOST_TO_READ_BYTES = 16, 1152
 """What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. Of a
 connection that is cut off, this is read to its end."""
 
@@ -155,8 +155,12 @@ class Publisher:
     def answer(self, run: str, streams: list[str], file: ResultsFile) -> None:
         """Answer one request from the file; a request that is none is dropped, and that of who reads no replies."""
         began = time.monotonic()
-        if not self._answer(run, streams, file):
-            self._questions.spend(began, time.monotonic())
+        for _ in range(limits.MAX_QUESTIONS_A_TURN):
+            if self._answer(run, streams, file):
+                return
+            if not self.requests.poll(0):
+                break
+        self._questions.spend(began, time.monotonic())
 
     def _answer(self, run: str, streams: list[str], file: ResultsFile) -> bool:
         self.meet_connections()

@@ -26,6 +26,9 @@ TOPIC_BYTES = 16
 MAX_EVENTS_A_TURN = 256
 """Subscriptions, and parts of questions, that are taken before results have their turn again."""
 
+MAX_QUESTIONS_A_TURN = 16
+"""One is answered; so many others are looked at until there is one to answer."""
+
 MAX_REQUEST_PARTS = 8
 """A question is one part; what a proxy or a REQ socket puts before it is some more."""
 
@@ -35,8 +38,9 @@ MAX_REPLY_WAITING_BYTES = 1 << 16
 MIN_REPLY_BYTES, MAX_REPLY_BYTES, SHARES = 1 << 16, 1 << 20, 16
 """A reply is a share of what may wait yet for all together, so that who does not read takes the room of nobody else."""
 
-SHARE_OF_TIME = 0.05
-"""So much of its time the sink gives to subscriptions, and as much to questions that it does not answer."""
+SHARE_OF_TIME, TURN_S = 0.05, 100e-6
+"""So much of its time the sink gives to subscriptions, and as much to questions that it does not answer; what it takes
+to come to them at all."""
 
 NEW_S = 1.0
 """So long a connection is a new one."""
@@ -149,7 +153,7 @@ class Pace:
 
     def spend(self, began: float, ended: float) -> None:
         """It took so long: it rests in proportion."""
-        self.due = ended + (ended - began) * self._rest
+        self.due = ended + (ended - began + TURN_S) * self._rest
 
 
 def choose_over(accounts: Iterable[tuple[int, PeerAccount]], limits: Limits) -> dict[int, str]:
