@@ -1,5 +1,5 @@
-"""A stranger who means harm, as a process of its own: `attacker.py KIND HOST PORT [SHARE]`. Speaks ZMTP 3.0 by hand, as fast as
-the kernel takes it, and connects again whenever it is cut off, as libzmq does."""
+"""A stranger who means harm, as a process of its own: `attacker.py KIND HOST PORT [SHARE]`. Speaks ZMTP 3.0 by hand, as
+fast as the kernel takes it, and connects again whenever it is cut off, as libzmq does."""
 
 import contextlib
 import os

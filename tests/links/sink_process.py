@@ -1,8 +1,7 @@
-"""A sink as the process that it is in a run, for tests that measure it: what it takes of memory and of the processor."""
+"""A sink as the process that it is in a run, for tests that measure what it takes."""
 
 import os
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any

@@ -22,13 +22,12 @@ from zmq.utils.monitor import recv_monitor_message
 from zpipe.rules import limits
 from zpipe.rules.limits import Limits, PeerAccount, Sent, Traffic
 
-LOOK_S = 0.05
-"""How often it looks while somebody is connected: a flood of 150 MB a second has brought 8 MB by then."""
-
-LOUD_LOOK_S = 0.002
-"""How often at those who say much, and at those who have just come."""
+LOOK_S, LOUD_LOOK_S = 0.05, 0.002
+"""How often it looks while somebody is connected; and at those who say much or have just come: through a receive buffer
+as small as the publisher's come 8 MB a second."""
 
 MOST_THROWN_AWAY = 1 << 16
+"""Bytes that a connection has said and that nobody shall hear any more, at once."""
 
 QUIET_S = 10.0
 """So often it is logged that connections were cut off, at most."""
@@ -57,10 +56,9 @@ class Guard:
         self._sent = Sent() if shared else None
         self._peers: dict[int, Peer] = {}
         self._lock = threading.Lock()
-        self._gone: list[int] = []
         self._logged = -QUIET_S
         self._ended = threading.Event()
-        self._next_look = 0.0
+        self._next_look, self._pace = 0.0, limits.Pace()
         self._connected = threading.Event()
         self.cuts = 0
         self._cut_at: deque[float] = deque(maxlen=MOST_CUTS)
@@ -71,7 +69,8 @@ class Guard:
         self._thread.start()
 
     def meet(self) -> list[int]:
-        """Take what the monitor tells; the descriptors whose connections are gone since the last call, or other ones."""
+        """Take what the monitor tells; the descriptors whose connections are gone since the last call."""
+        gone = []
         for _ in range(limits.MAX_EVENTS_A_TURN):
             if not self.monitor.poll(0):
                 break
@@ -79,9 +78,8 @@ class Guard:
             if event["event"] == zmq.EVENT_ACCEPTED:
                 self._admit(int(event["value"]))
             else:
-                self._forget(int(event["value"]))
-        with self._lock:
-            gone, self._gone = self._gone, []
+                gone.append(int(event["value"]))
+                self._forget(gone[-1])
         return gone
 
     def count(self, size: int, connection: int | None = None) -> None:
@@ -93,7 +91,7 @@ class Guard:
                 peer.account.owe(size)
 
     def waiting_for(self, connection: int) -> int:
-        """About how many bytes wait for this connection now."""
+        """How many bytes wait for this connection now, of what was sent to it alone."""
         peer = self._peers.get(connection)
         if peer is None:
             return 0
@@ -108,7 +106,7 @@ class Guard:
     def make_room(self, size: int) -> None:
         """Cut off those who leave the most unread, until so much more may wait."""
         if self.room() < size:
-            self._look(self._bounds._replace(waiting_bytes=self._bounds.waiting_bytes - size))
+            self._look(self._bounds._replace(waiting_bytes=max(0, self._bounds.waiting_bytes - size)))
 
     def knows(self, connection: int) -> bool:
         """Whether it watches this connection."""
@@ -160,7 +158,6 @@ class Guard:
         refused = bool(cuts) and len(self._came) == limits.NEWCOMERS and now - self._came[0] < limits.NEW_S
         with self._lock:
             self._peers[connection] = Peer(inode, PeerAccount(bounds, self._most_waiting, now, self._sent))
-            self._gone.append(connection)
         self._connected.set()
         if refused or len(self._peers) > limits.MAX_PEERS:
             self._end(connection, "too many connections")
@@ -169,8 +166,7 @@ class Guard:
 
     def _forget(self, connection: int) -> None:
         with self._lock:
-            if self._peers.pop(connection, None) is not None:
-                self._gone.append(connection)
+            self._peers.pop(connection, None)
 
     def _watch(self) -> None:
         wait_s = LOOK_S
@@ -193,7 +189,8 @@ class Guard:
             self._look_at(connection, peer)
             if peer.account.is_over:
                 self.cut(connection, limits.SAYS_TOO_MUCH)
-        return LOUD_LOOK_S if loud else LOOK_S
+        self._pace.spend(now, ended := time.monotonic())
+        return max(LOUD_LOOK_S, self._pace.due - ended) if loud else LOOK_S
 
     def _look(self, bounds: Limits) -> None:
         with self._lock:

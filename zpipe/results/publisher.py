@@ -27,14 +27,16 @@ MOST_WAITING = 10_000
 them from the history). 10,000 results of 5 objects are about 10 MB."""
 
 MOST_REPLIES = 16
-"""Replies of 1 MB that wait for somebody who asks and does not read; further ones are dropped, and asked for again."""
+"""High-water mark of the history. How much waits is bounded in bytes (`rules/limits.py`), and is less than this."""
 
 MOST_TO_SEND_BYTES = 1 << 18
 """What the kernel keeps for one connection on its way; it would take 4 MB for each that does not read."""
 
 MOST_TO_READ, MOST_TO_READ_BYTES = 16, 1152
-"""What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. Of a
-connection that is cut off, this is read to its end."""
+"""What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. Little,
+since libzmq goes on for as long as there is more: whoever sends a result is kept in a loop that takes subscriptions,
+until the thread that fills the queue is late. 1,152 is the least that Linux gives; through it come 8 MB a second instead
+of 110."""
 
 ECHO_S = 1.0
 
@@ -91,7 +93,7 @@ class Publisher:
         self.live.setsockopt(zmq.MAXMSGSIZE, limits.MAX_TOPIC_BYTES)
         self.requests = context.socket(zmq.ROUTER)
         self.requests.setsockopt(zmq.SNDHWM, MOST_REPLIES)
-        self.requests.setsockopt(zmq.MAXMSGSIZE, history.MAX_REQUEST_BYTES)
+        self.requests.setsockopt(zmq.MAXMSGSIZE, limits.MAX_REQUEST_BYTES)
         for socket in (self.live, self.requests):
             socket.setsockopt(zmq.SNDBUF, MOST_TO_SEND_BYTES)
             socket.setsockopt(zmq.RCVBUF, MOST_TO_READ_BYTES)
@@ -129,11 +131,12 @@ class Publisher:
     def meet_connections(self) -> None:
         """Take what the sockets tell of who comes and goes."""
         for connection in self._live_guard.meet():
-            self._topics.forget(connection)
+            self._topics.end(connection)
         self._requests_guard.meet()
 
+    @property
     def due(self) -> "dict[zmq.Socket[bytes], float]":
-        """From when on (of `time.monotonic`) to look again at what strangers say on these sockets."""
+        """From when on (of `time.monotonic`) these sockets want to be polled: strangers have a share of the time."""
         return {self.live: self._subscriptions.due, self.requests: self._questions.due}
 
     def meet_subscribers(self) -> None:
@@ -153,7 +156,7 @@ class Publisher:
         return len(self._audience.behind) + len(gone)
 
     def answer(self, run: str, streams: list[str], file: ResultsFile) -> None:
-        """Answer one request from the file; a request that is none is dropped, and that of who reads no replies."""
+        """Answer one request from the file. One that is none is dropped, and that of who has a reply to read yet."""
         began = time.monotonic()
         for _ in range(limits.MAX_QUESTIONS_A_TURN):
             if self._answer(run, streams, file):
@@ -163,6 +166,7 @@ class Publisher:
         self._questions.spend(began, time.monotonic())
 
     def _answer(self, run: str, streams: list[str], file: ResultsFile) -> bool:
+        """Take one request; whether it was answered."""
         self.meet_connections()
         parts = self._take_request()
         if not parts:
@@ -175,7 +179,7 @@ class Publisher:
         reply = reply_to(request.bytes, run, streams, file, self._audience, limits.reply_bytes(guard.room()))
         if reply is None:
             return False
-        guard.make_room(len(reply))
+        guard.make_room(len(reply))  # one line may be longer than a share
         guard.count(len(reply), connection)
         self.requests.send_multipart([*envelope, reply], zmq.NOBLOCK)
         return True
@@ -198,13 +202,14 @@ class Publisher:
         return []
 
     def _hear(self, part: zmq.Frame) -> None:
+        """Take an event of an XPUB socket."""
         event = part.bytes
         if event[:1] not in (b"\x00", b"\x01"):  # what an XSUB peer sends upstream is no subscription
             return
         connection = connection_of(part)
         if connection < 0:  # libzmq tells of each topic of a connection that has ended
             self._audience.heard(event)
-        elif self._topics.change(connection, event):
+        elif self._topics.change(connection, str(part.get("Peer-Address")), event):
             self._audience.heard(event)
             if self._live_guard.knows(connection) and (over := self._topics.choose_over(connection)) is not None:
                 self._live_guard.cut(*over)
@@ -238,7 +243,7 @@ def reply_to(
     if request.done:
         audience.has_everything(request.subscriber.encode())
     states = [history.StreamState(name, file.stream(name).seq, file.stream(name).closed) for name in streams]
-    lines = (
-        file.lines(request.stream, max(1, request.first), most_bytes=most_bytes) if request.stream is not None else []
-    )
+    lines = []
+    if request.stream is not None:
+        lines = file.lines(request.stream, max(1, request.first), most_bytes=most_bytes)
     return history.write_reply(history.Reply(run, states, lines))

@@ -24,10 +24,13 @@ TOPIC_BYTES = 16
 """What a topic counts besides its octets: we keep it too."""
 
 MAX_EVENTS_A_TURN = 256
-"""Subscriptions, and parts of questions, that are taken before results have their turn again."""
+"""Subscriptions, parts of questions, and connections that come and go: so many before results have their turn again."""
 
 MAX_QUESTIONS_A_TURN = 16
 """One is answered; so many others are looked at until there is one to answer."""
+
+MAX_REQUEST_BYTES = 4096
+"""Longest question, to the history or to the control socket."""
 
 MAX_REQUEST_PARTS = 8
 """A question is one part; what a proxy or a REQ socket puts before it is some more."""
@@ -117,7 +120,7 @@ class PeerAccount:
         self.waiting = 0
 
     def owe(self, size: int) -> None:
-        """So many bytes are sent to it alone. What it has taken before and was not counted (headers) helps it no more."""
+        """So many bytes are sent to it alone. What it took before uncounted, headers, does not count for these."""
         self._owed = max(self._owed, self._taken) + size
         self.waiting = self._owed - self._taken
 
@@ -180,37 +183,38 @@ def choose_over(accounts: Iterable[tuple[int, PeerAccount]], limits: Limits) -> 
 
 
 class Topics:
-    """Which topics each connection is subscribed to. Who says one twice has it once, as libzmq sees it too."""
+    """Which topics each connection is subscribed to. Who says one twice has it once, as libzmq sees it too.
+
+    A connection's number is used again for later ones; `address`, who is at its other end, tells them apart. What one
+    has said may come after its end.
+    """
 
     def __init__(self) -> None:
+        self._addresses: dict[int, str] = {}
         self._topics: dict[int, set[bytes]] = {}
         self._bytes: dict[int, int] = {}
-        self._all_bytes = 0
 
-    def change(self, connection: int, event: bytes) -> bool:
+    def change(self, connection: int, address: str, event: bytes) -> bool:
         """Take an event of a connection; whether it changes what it is subscribed to."""
+        if self._addresses.get(connection) != address:
+            self._addresses[connection], self._topics[connection], self._bytes[connection] = address, set(), 0
         joins, topic = event[:1] == b"\x01", event[1:]
-        topics = self._topics.setdefault(connection, set())
+        topics = self._topics[connection]
         if joins == (topic in topics):
             return False
-        size = len(topic) + TOPIC_BYTES
-        if joins:
-            topics.add(topic)
-        else:
-            topics.remove(topic)
-        self._bytes[connection] = self._bytes.get(connection, 0) + (size if joins else -size)
-        self._all_bytes += size if joins else -size
+        (topics.add if joins else topics.remove)(topic)
+        if connection in self._bytes:
+            self._bytes[connection] += (len(topic) + TOPIC_BYTES) * (1 if joins else -1)
         return True
 
     def choose_over(self, connection: int) -> tuple[int, str] | None:
         """Which connection is to be cut off and why, if one is, after a change of this one."""
-        if len(self._topics.get(connection, ())) > MAX_TOPICS:
+        if len(self._topics[connection]) > MAX_TOPICS:
             return connection, "it has too many topics"
-        if self._all_bytes > MAX_TOPICS_BYTES:
+        if sum(self._bytes.values()) > MAX_TOPICS_BYTES:
             return max(self._bytes, key=self._bytes.__getitem__), "all together have too many topics"
         return None
 
-    def forget(self, connection: int) -> None:
-        """Its connection is gone, or another has its number now."""
-        self._topics.pop(connection, None)
-        self._all_bytes -= self._bytes.pop(connection, 0)
+    def end(self, connection: int) -> None:
+        """It has ended: its topics cost nothing any more."""
+        self._bytes.pop(connection, None)

@@ -113,9 +113,9 @@ class Sink:
             self.out.answer(self._task.run, self._streams, self.file)
 
     def _ms_to_strangers(self) -> int:
-        """Listen to strangers where their turn has come; how long until it comes for all."""
+        """Poll the sockets of strangers whose turn has come; in how many milliseconds the turn of others comes."""
         now, wait_s = time.monotonic(), BEAT_MS / 1000
-        for socket, due in self.out.due().items():
+        for socket, due in self.out.due.items():
             self._poller.register(socket, zmq.POLLIN if now >= due else 0)
             wait_s = min(wait_s, due - now) if now < due else wait_s
         return int(wait_s * 1000) + 1
