@@ -64,9 +64,6 @@ class SinkProcess:
     def memory_mb(self) -> float:
         return self.process.memory_info().rss / 1e6
 
-    def cpu_s(self) -> float:
-        return sum(self.process.cpu_times()[:2])
-
     def close(self) -> None:
         self._process.kill()
         self._process.wait()

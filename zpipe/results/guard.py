@@ -113,7 +113,7 @@ class Guard:
         return connection in self._peers
 
     def cut(self, connection: int, why: str) -> None:
-        """End a connection for what it does; for a while others have it less easy to come."""
+        """End a connection for what it says; for a while others have it less easy to come."""
         self._cut_at.append(time.monotonic())
         self._end(connection, why)
 
@@ -159,10 +159,15 @@ class Guard:
         with self._lock:
             self._peers[connection] = Peer(inode, PeerAccount(bounds, self._most_waiting, now, self._sent))
         self._connected.set()
-        if refused or len(self._peers) > limits.MAX_PEERS:
-            self._end(connection, "too many connections")
-        else:
-            self._came.append(now)
+        if refused:
+            self._end(connection, "too many new connections")
+            return
+        self._came.append(now)
+        if len(self._peers) > limits.MAX_PEERS:
+            with self._lock:
+                worst = max(self._peers, key=lambda number: self._peers[number].account.waiting)
+                waits = self._peers[worst].account.waiting
+            self._end(worst if waits else connection, "too many connections")
 
     def _forget(self, connection: int) -> None:
         with self._lock:
@@ -199,7 +204,8 @@ class Guard:
             self._look_at(connection, peer)
         accounts = ((connection, peer.account) for connection, peer in peers)
         for connection, why in limits.choose_over(accounts, bounds).items():
-            self.cut(connection, why)
+            end = self._end if why == limits.DOES_NOT_READ else self.cut
+            end(connection, why)
 
     def _look_at(self, connection: int, peer: Peer) -> None:
         with self._lock, _handle(connection, peer.inode) as handle:

@@ -33,10 +33,9 @@ MOST_TO_SEND_BYTES = 1 << 18
 """What the kernel keeps for one connection on its way; it would take 4 MB for each that does not read."""
 
 MOST_TO_READ, MOST_TO_READ_BYTES = 16, 1152
-"""What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. Little,
-since libzmq goes on for as long as there is more: whoever sends a result is kept in a loop that takes subscriptions,
-until the thread that fills the queue is late. 1,152 is the least that Linux gives; through it come 8 MB a second instead
-of 110."""
+"""What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. It is
+little, since libzmq takes subscriptions for as long as there are more, and keeps whoever sends a result in that loop
+until the thread that fills the queue is late. 1,152 is the least that Linux gives: 8 MB a second instead of 110."""
 
 ECHO_S = 1.0
 
@@ -206,10 +205,10 @@ class Publisher:
         event = part.bytes
         if event[:1] not in (b"\x00", b"\x01"):  # what an XSUB peer sends upstream is no subscription
             return
-        connection = connection_of(part)
+        connection, address = connection_of(part), address_of(part)
         if connection < 0:  # libzmq tells of each topic of a connection that has ended
             self._audience.heard(event)
-        elif self._topics.change(connection, str(part.get("Peer-Address")), event):
+        elif self._topics.change(connection, address, event):
             self._audience.heard(event)
             if self._live_guard.knows(connection) and (over := self._topics.choose_over(connection)) is not None:
                 self._live_guard.cut(*over)
@@ -230,6 +229,14 @@ def connection_of(part: zmq.Frame) -> int:
         return int(part.get(zmq.SRCFD))
     except zmq.ZMQError:
         return -1
+
+
+def address_of(part: zmq.Frame) -> str:
+    """Who is at the other end of the connection that a part has come by."""
+    try:
+        return str(part.get("Peer-Address"))
+    except zmq.ZMQError:
+        return ""
 
 
 def reply_to(

@@ -48,7 +48,7 @@ to come to them at all."""
 NEW_S = 1.0
 """So long a connection is a new one."""
 
-SAYS_TOO_MUCH = "it says too much"
+SAYS_TOO_MUCH, DOES_NOT_READ = "it says too much", "it does not read"
 
 NEWCOMERS = 2
 """So many new connections in such a time, while others were cut off of late; the rest try again."""
@@ -178,7 +178,7 @@ def choose_over(accounts: Iterable[tuple[int, PeerAccount]], limits: Limits) -> 
     for key, account in sorted(rest, key=lambda item: -item[1].waiting):
         if waits <= limits.waiting_bytes:
             break
-        over[key], waits = "it does not read", waits - account.waiting
+        over[key], waits = DOES_NOT_READ, waits - account.waiting
     return over
 
 
