@@ -63,11 +63,14 @@ def stay_deaf(host: str, port: int, count: int) -> None:
 def ask_and_never_read(host: str, port: int, count: int) -> None:
     """Many who ask for all there is, again and again, and never read."""
     deaf: list[socket.socket] = []
+    again = 0.0
     question = frame(b"\x94\xa1a\xa4yard\x01\xc2")
     while True:
         with contextlib.suppress(OSError):
-            if len(deaf) < count:
+            while len(deaf) < count and time.monotonic() > again:
                 deaf.append(connect(host, port, "DEALER"))
+        if time.monotonic() > again:
+            again = time.monotonic() + AGAIN_S
         for one in list(deaf):
             try:
                 one.sendall(question)

@@ -126,11 +126,17 @@ def test_replies_get_shorter_before_there_is_no_room():
     room = limits.HISTORY.waiting_bytes
     lengths = []
     while room > limits.MIN_REPLY_BYTES:
-        lengths.append(limits.reply_bytes(room))
+        lengths.append(limits.reply_bytes(room, room))
         room -= lengths[-1]
     assert lengths[0] == limits.MAX_REPLY_BYTES
     assert lengths[-1] == limits.MIN_REPLY_BYTES
     assert len(lengths) > 60
+
+
+def test_replies_get_longer_with_what_was_taken():
+    """Edge 23."""
+    taken = [0, 10 << 10, 100 << 10, 300 << 10, 10 << 20]
+    assert [limits.reply_bytes(1 << 30, size) >> 10 for size in taken] == [64, 64, 100, 300, 1024]
 
 
 def test_what_strangers_cause_rests_in_proportion():

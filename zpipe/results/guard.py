@@ -35,6 +35,7 @@ QUIET_S = 10.0
 MOST_CUTS = 8
 """So many cuts are remembered."""
 
+NETWORK = socket.AF_INET, socket.AF_INET6
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 
 log = logging.getLogger(__name__)
@@ -90,13 +91,18 @@ class Guard:
             with self._lock:
                 peer.account.owe(size)
 
-    def waiting_for(self, connection: int) -> int:
-        """How many bytes wait for this connection now, of what was sent to it alone."""
-        peer = self._peers.get(connection)
-        if peer is None:
-            return 0
+    def room_for(self, connection: int) -> int:
+        """About how many bytes may be sent to this connection alone; 0 while it has as much to read yet."""
+        if (peer := self._peers.get(connection)) is None:
+            return limits.MAX_REPLY_BYTES
         self._look_at(connection, peer)
-        return peer.account.waiting
+        if peer.account.waiting > limits.MAX_REPLY_WAITING_BYTES:
+            peer.account.ignored += 1
+            if peer.account.ignored > limits.MAX_IGNORED:
+                self.cut(connection, "it asks and does not read")
+            return 0
+        peer.account.ignored = 0
+        return limits.reply_bytes(self.room(), peer.account.taken)
 
     def room(self) -> int:
         """How many bytes may wait yet for all together; more may be free than it knows."""
@@ -148,7 +154,7 @@ class Guard:
         try:
             inode = os.fstat(connection).st_ino
             with _handle(connection, inode) as handle:
-                if handle is None or handle.family not in (socket.AF_INET, socket.AF_INET6):
+                if handle is None or handle.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN) not in NETWORK:
                     return
         except OSError:
             return
@@ -161,13 +167,10 @@ class Guard:
         self._connected.set()
         if refused:
             self._end(connection, "too many new connections")
-            return
-        self._came.append(now)
-        if len(self._peers) > limits.MAX_PEERS:
-            with self._lock:
-                worst = max(self._peers, key=lambda number: self._peers[number].account.waiting)
-                waits = self._peers[worst].account.waiting
-            self._end(worst if waits else connection, "too many connections")
+        elif len(self._peers) > limits.MAX_PEERS:
+            self._end(connection, "too many connections")
+        else:
+            self._came.append(now)
 
     def _forget(self, connection: int) -> None:
         with self._lock:
@@ -217,7 +220,7 @@ class Guard:
 def _handle(connection: int, inode: int) -> "Iterator[socket.socket | None]":
     """A handle of our own on ZeroMQ's connection, for a moment; None if it is not there any more."""
     try:
-        handle = socket.socket(fileno=os.dup(connection))
+        handle = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, os.dup(connection))  # or it asks for all three
     except OSError:
         yield None
         return

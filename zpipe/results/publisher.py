@@ -173,9 +173,9 @@ class Publisher:
         *envelope, request = parts
         connection = connection_of(request)
         guard = self._requests_guard
-        if guard.waiting_for(connection) > limits.MAX_REPLY_WAITING_BYTES:
+        if not (most_bytes := guard.room_for(connection)):
             return False
-        reply = reply_to(request.bytes, run, streams, file, self._audience, limits.reply_bytes(guard.room()))
+        reply = reply_to(request.bytes, run, streams, file, self._audience, most_bytes)
         if reply is None:
             return False
         guard.make_room(len(reply))  # one line may be longer than a share

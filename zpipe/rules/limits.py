@@ -38,8 +38,12 @@ MAX_REQUEST_PARTS = 8
 MAX_REPLY_WAITING_BYTES = 1 << 16
 """Who has more of its replies to read yet is not answered: it asks again."""
 
+MAX_IGNORED = 32
+"""Who asks so often while it has a reply to read yet is cut off; zpipe's own ask ever more seldom, every 4 s in the end."""
+
 MIN_REPLY_BYTES, MAX_REPLY_BYTES, SHARES = 1 << 16, 1 << 20, 16
-"""A reply is a share of what may wait yet for all together, so that who does not read takes the room of nobody else."""
+"""A reply is no longer than what its asker has taken before, and than a share of what may wait yet for all together: so
+who does not read costs little, and takes the room of nobody else."""
 
 SHARE_OF_TIME, TURN_S = 0.05, 100e-6
 """So much of its time the sink gives to subscriptions, and as much to questions that it does not answer; what it takes
@@ -58,9 +62,9 @@ COOL_S, MIN_BURST_BYTES = 10.0, 8 << 10
 again every 100 ms. It is enough for 100 subscriptions, or the longest question."""
 
 
-def reply_bytes(room: int) -> int:
-    """About how long a reply may be while so many bytes may wait yet for all together."""
-    return max(MIN_REPLY_BYTES, min(MAX_REPLY_BYTES, room // SHARES))
+def reply_bytes(room: int, taken: int) -> int:
+    """About how long a reply may be, while so many bytes may wait yet for all together, to who has taken so many."""
+    return max(MIN_REPLY_BYTES, min(MAX_REPLY_BYTES, room // SHARES, taken))
 
 
 class Limits(NamedTuple):
@@ -73,7 +77,7 @@ class Limits(NamedTuple):
     waiting_bytes: int
 
 
-PUBLISHER = Limits(burst_bytes=64 << 10, bytes_per_s=16 << 10, all_bytes=512 << 10, waiting_bytes=48 << 20)
+PUBLISHER = Limits(burst_bytes=64 << 10, bytes_per_s=16 << 10, all_bytes=512 << 10, waiting_bytes=32 << 20)
 """1,000 subscriptions at once. Saying nothing new (heartbeats) takes 20 bytes a second."""
 
 HISTORY = Limits(burst_bytes=256 << 10, bytes_per_s=256 << 10, all_bytes=1 << 20, waiting_bytes=32 << 20)
@@ -102,8 +106,8 @@ class Traffic(NamedTuple):
 
 
 class PeerAccount:
-    """Of one connection: `debt`, the bytes that it has said and time has not forgiven; `waiting`, about how many bytes
-    wait for it. `most_waiting`: messages that its queue holds, more are not kept for it.
+    """Of one connection: `debt`, the bytes that it has said and time has not forgiven; `taken`, the bytes that it took;
+    `waiting`, about how many wait for it. `most_waiting`: messages that its queue holds; more are not kept for it.
 
     What waits in libzmq nobody tells. Of what is sent to it alone we are told (`owe`): that, less what was taken. Of
     what is sent to all (`sent`) it gets a part: while the kernel has nothing under way to it, nothing waits; and from
@@ -114,21 +118,21 @@ class PeerAccount:
         self._limits, self._most_waiting = limits, most_waiting
         self._seen, self._heard = now, 0
         self._empty, self._empty_taken = sent or Sent(), 0
-        self._owed = self._taken = 0
+        self._owed = self.taken = self.ignored = 0
         self._since = now
         self.debt = 0.0
         self.waiting = 0
 
     def owe(self, size: int) -> None:
         """So many bytes are sent to it alone. What it took before uncounted, headers, does not count for these."""
-        self._owed = max(self._owed, self._taken) + size
-        self.waiting = self._owed - self._taken
+        self._owed = max(self._owed, self.taken) + size
+        self.waiting = self._owed - self.taken
 
     def look(self, now: float, traffic: Traffic, sent: Sent | None) -> None:
         """Bring it up to date."""
         self.debt = max(0.0, self.debt - (now - self._seen) * self._limits.bytes_per_s) + traffic.heard - self._heard
-        self._seen, self._heard, self._taken = now, traffic.heard, traffic.taken
-        self.waiting = max(0, self._owed - self._taken) if sent is None else self._waiting_of(sent, traffic)
+        self.waiting = max(0, self._owed - traffic.taken) if sent is None else self._waiting_of(sent, traffic)
+        self._seen, self._heard, self.taken = now, traffic.heard, traffic.taken
 
     def _waiting_of(self, sent: Sent, traffic: Traffic) -> int:
         if not traffic.under_way:
