@@ -28,8 +28,7 @@ class Group(click.Group):
 
 @contextmanager
 def until_nobody_reads() -> Iterator[None]:
-    """`zpipe subscribe | head`: who closes the pipe has seen enough; a full disk is an error. Only for what does nothing
-    but print."""
+    """`zpipe subscribe | head`: who closes the pipe has seen enough; a full disk is an error."""
     try:
         yield
         sys.stdout.flush()

@@ -140,8 +140,8 @@ class Publisher:
 
     def meet_subscribers(self) -> None:
         """Take what the publisher's socket tells of subscriptions, a bounded number of them."""
-        began = time.monotonic()
         self.meet_connections()
+        began = time.monotonic()
         with contextlib.suppress(zmq.Again):
             for _ in range(limits.MAX_EVENTS_A_TURN):
                 self._hear(self.live.recv(zmq.NOBLOCK, copy=False))
@@ -156,6 +156,7 @@ class Publisher:
 
     def answer(self, run: str, streams: list[str], file: ResultsFile) -> None:
         """Answer one request from the file. One that is none is dropped, and that of who has a reply to read yet."""
+        self.meet_connections()
         began = time.monotonic()
         for _ in range(limits.MAX_QUESTIONS_A_TURN):
             if self._answer(run, streams, file):
@@ -166,7 +167,6 @@ class Publisher:
 
     def _answer(self, run: str, streams: list[str], file: ResultsFile) -> bool:
         """Take one request; whether it was answered."""
-        self.meet_connections()
         parts = self._take_request()
         if not parts:
             return False

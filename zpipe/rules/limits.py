@@ -39,7 +39,7 @@ MAX_REPLY_WAITING_BYTES = 1 << 16
 """Who has more of its replies to read yet is not answered: it asks again."""
 
 MAX_IGNORED = 32
-"""Who asks so often while it has a reply to read yet is cut off; zpipe's own ask ever more seldom, every 4 s in the end."""
+"""Who asks so often while it has a reply to read yet is cut off; zpipe's subscribers ask ever more seldom then."""
 
 MIN_REPLY_BYTES, MAX_REPLY_BYTES, SHARES = 1 << 16, 1 << 20, 16
 """A reply is no longer than what its asker has taken before, and than a share of what may wait yet for all together: so
@@ -80,7 +80,7 @@ class Limits(NamedTuple):
 PUBLISHER = Limits(burst_bytes=64 << 10, bytes_per_s=16 << 10, all_bytes=512 << 10, waiting_bytes=32 << 20)
 """1,000 subscriptions at once. Saying nothing new (heartbeats) takes 20 bytes a second."""
 
-HISTORY = Limits(burst_bytes=256 << 10, bytes_per_s=256 << 10, all_bytes=1 << 20, waiting_bytes=32 << 20)
+HISTORY = Limits(burst_bytes=256 << 10, bytes_per_s=256 << 10, all_bytes=1 << 20, waiting_bytes=64 << 20)
 """5,000 questions a second; a subscriber that catches up asks 200. A part without content is 2 octets on the way and 64
 in memory."""
 
