@@ -63,19 +63,14 @@ def stay_deaf(host: str, port: int, count: int) -> None:
 def ask_and_never_read(host: str, port: int, count: int) -> None:
     """Many who ask for all there is, again and again, and never read."""
     deaf: list[socket.socket] = []
-    again = 0.0
     question = frame(b"\x94\xa1a\xa4yard\x01\xc2")
     while True:
         with contextlib.suppress(OSError):
-            while len(deaf) < count and time.monotonic() > again:
+            if len(deaf) < count:
                 deaf.append(connect(host, port, "DEALER"))
-        if time.monotonic() > again:
-            again = time.monotonic() + AGAIN_S
-        for one in list(deaf):
-            try:
+        for one in deaf:
+            with contextlib.suppress(OSError):
                 one.sendall(question)
-            except OSError:
-                deaf.remove(one)
         time.sleep(0.001)
 
 
