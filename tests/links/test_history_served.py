@@ -62,6 +62,9 @@ def test_an_asker_who_does_not_listen_holds_nobody_up(broker, start_sink, dealer
         for _ in range(200):
             deaf.send(history.write_request(history.LinesRequest("deaf", "yard", 1)))
         dealer.connect(sink.history)
-        assert len(ask_history(dealer, "yard", 15).lines) == 6
+        assert [len(ask_history(dealer, "yard", 15).lines) for _ in range(2)] == [
+            1,
+            2,
+        ]  # replies grow with what is read
         sink.frames(21)
         broker.hears(wire.PublishedUpTo(sink.worker, 0, 21))

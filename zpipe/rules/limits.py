@@ -77,7 +77,7 @@ class Limits(NamedTuple):
     waiting_bytes: int
 
 
-PUBLISHER = Limits(burst_bytes=64 << 10, bytes_per_s=16 << 10, all_bytes=512 << 10, waiting_bytes=32 << 20)
+PUBLISHER = Limits(burst_bytes=64 << 10, bytes_per_s=16 << 10, all_bytes=512 << 10, waiting_bytes=24 << 20)
 """1,000 subscriptions at once. Saying nothing new (heartbeats) takes 20 bytes a second."""
 
 HISTORY = Limits(burst_bytes=256 << 10, bytes_per_s=256 << 10, all_bytes=1 << 20, waiting_bytes=64 << 20)
