@@ -30,12 +30,15 @@ class Group(click.Group):
 
 @contextmanager
 def until_nobody_reads() -> Iterator[None]:
-    """`zpipe subscribe | head`: who closes the pipe has seen enough. Only for what does nothing but print."""
+    """`zpipe subscribe | head`: who closes the pipe has seen enough; a full disk is an error."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
         turn_off(1)
+    except OSError as error:
+        turn_off(1)
+        raise ZpipeError(f"cannot print: {error.strerror}") from None
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -159,7 +162,8 @@ def check(config: str, pairs: tuple[str, ...], image: str | None, out: str | Non
             raise ModelError(f"{' or '.join(models_of(config, list(pairs)))}: {error}") from None
         return
     for line in report(config, list(pairs), image, out):
-        click.echo(line)
+        with until_nobody_reads():
+            click.echo(line)
 
 
 @main.command()
@@ -295,11 +299,13 @@ def status(name: str | None, of_all: bool, as_json: bool) -> None:
     complain = partial(click.echo, err=True)
     if as_json:
         found = status_of_all(complain) if of_all else ask_status(name)
-        click.echo(msgspec.json.encode(found).decode())
+        with until_nobody_reads():
+            click.echo(msgspec.json.encode(found).decode())
         return
     pipelines = status_of_all(complain) if name is None else []
     for each in pipelines or [ask_status(name)]:
-        print_status(each)
+        with until_nobody_reads():
+            print_status(each)
 
 
 @main.command()

@@ -92,3 +92,24 @@ def test_a_pipeline_that_died_is_said(tmp_path: Path) -> None:
     listener.end()
     until(lambda: not pipeline.children())
     clear_dead_runs()
+
+
+def test_a_full_disk_is_one_error(results: Path, tmp_path: Path) -> None:
+    """Edge 23, smaller remarks: `check`, `status` and `subscribe` ended with a traceback."""
+    config = make_config(tmp_path / "long", make_frames(tmp_path / "more", 3000), detect={"options": {"work_ms": 20}})
+    pipeline = Pipeline(config)
+    pipeline.started()
+    for arguments in (
+        ["subscribe", results],
+        ["status", pipeline.name],
+        ["status", "--all", "--json"],
+        ["check", config],
+    ):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([*ZPIPE, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert done.returncode == 1, (arguments, done.stderr)
+        assert done.stderr.splitlines()[-1] == "zpipe: cannot print: No space left on device"
+        assert "Traceback" not in done.stderr
+    pipeline.kill()
+    until(lambda: not pipeline.children())
+    clear_dead_runs()

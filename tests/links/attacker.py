@@ -1,5 +1,5 @@
-"""A stranger who means harm, as a process of its own: `attacker.py KIND HOST PORT`. Speaks ZMTP 3.0 by hand, as fast as
-the kernel takes it, and connects again whenever it is cut off, as libzmq does."""
+"""A stranger who means harm, as a process of its own: `attacker.py KIND HOST PORT [SHARE]`. Speaks ZMTP 3.0 by hand, as
+fast as the kernel takes it, and connects again whenever it is cut off, as libzmq does."""
 
 import contextlib
 import os
@@ -41,10 +41,12 @@ def parts() -> bytes:
 SAYS = {"flood": ("SUB", flood), "topics": ("SUB", topics), "parts": ("DEALER", parts), "endless": ("SUB", parts)}
 
 
-def burn() -> None:
-    """Harmless: as much CPU."""
+def burn(share: float) -> None:
+    """Harmless: uses this share of a processor."""
     while True:
+        before = time.process_time()
         flood()
+        time.sleep((time.process_time() - before) * (1 / share - 1))
 
 
 def stay_deaf(host: str, port: int, count: int) -> None:
@@ -72,9 +74,9 @@ def ask_and_never_read(host: str, port: int, count: int) -> None:
         time.sleep(0.001)
 
 
-def main(kind: str, host: str, port: int) -> None:
+def main(kind: str, host: str, port: int, share: float = 1.0) -> None:
     if kind == "burn":
-        burn()
+        burn(max(share, 0.01))
     if kind == "deaf":
         stay_deaf(host, port, 400)
     if kind == "askers":
@@ -88,4 +90,4 @@ def main(kind: str, host: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *map(float, sys.argv[4:]))

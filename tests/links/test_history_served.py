@@ -5,7 +5,7 @@ from fake_broker import RUN, ask_history, essence_of, frames_of
 from harness import until
 
 from zpipe import wire
-from zpipe.rules import history
+from zpipe.rules import history, limits
 
 
 def test_the_history_answers_while_results_come_in(broker, start_sink, dealer):
@@ -41,7 +41,7 @@ def test_a_question_that_is_too_long_ends_its_connection_only(start_sink, dealer
         greedy.linger = 0
         monitor = greedy.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         greedy.connect(sink.history)
-        greedy.send(bytes(history.MAX_REQUEST_BYTES + 1))
+        greedy.send(bytes(limits.MAX_REQUEST_BYTES + 1))
         assert monitor.poll(10_000)
         greedy.disable_monitor()
         monitor.close()
@@ -62,6 +62,9 @@ def test_an_asker_who_does_not_listen_holds_nobody_up(broker, start_sink, dealer
         for _ in range(200):
             deaf.send(history.write_request(history.LinesRequest("deaf", "yard", 1)))
         dealer.connect(sink.history)
-        assert len(ask_history(dealer, "yard", 15).lines) == 6
+        assert [len(ask_history(dealer, "yard", 15).lines) for _ in range(2)] == [
+            1,
+            2,
+        ]  # replies grow with what is read
         sink.frames(21)
         broker.hears(wire.PublishedUpTo(sink.worker, 0, 21))

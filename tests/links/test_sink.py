@@ -5,6 +5,7 @@ import os
 import random
 import threading
 
+import attacker
 import pytest
 import zmq
 from fake_broker import RUN, ask_history, essence_of, frames_of, plain_subscriber
@@ -411,3 +412,14 @@ def test_it_waits_for_as_many_subscribers_as_it_is_told(start_sink):
         sink.do(lambda: sink.sink.await_subscribers(2))
         assert sink.do(lambda: sink.sink.out._audience.subscribers) == 2
     until(lambda: sink.do(lambda: sink.sink.out._audience.subscribers) == 0)
+
+
+def test_who_subscribes_twice_to_one_topic_is_one_subscriber(start_sink):
+    """Edge 23, smaller remarks: a plain subscriber that said it twice stayed in the audience when it had gone."""
+    sink = start_sink()
+    host, _, port = sink.publish.removeprefix("tcp://").rpartition(":")
+    with attacker.connect(host, int(port), "SUB") as twice:
+        twice.sendall(2 * attacker.frame(b"\x01results/") + attacker.frame(b"\x01results/yard"))
+        sink.wait_for_subscribers(2)
+        assert sink.do(lambda: sink.sink.out.subscribers) == 2
+    until(lambda: sink.do(lambda: sink.sink.out.subscribers) == 0, 10, "nobody to be left")

@@ -6,7 +6,7 @@ import pytest
 from zpipe.messages import Eos, Result
 from zpipe.results.file import ResultsFile
 from zpipe.results.publisher import reply_to
-from zpipe.rules import history
+from zpipe.rules import limits
 from zpipe.rules.history import Audience, LinesRequest, StreamState, read_reply, write_request
 
 
@@ -28,7 +28,7 @@ def file(tmp_path):
 
 
 def asked(file, *request, streams=("a", "b", "c"), audience=None):
-    reply = reply_to(write_request(LinesRequest(*request)), "r1", list(streams), file, audience or Audience())
+    reply = reply_to(write_request(LinesRequest(*request)), "r1", list(streams), file, audience or Audience(), 1 << 20)
     return read_reply(reply)
 
 
@@ -75,7 +75,7 @@ def test_a_stream_that_does_not_exist_has_no_lines_and_costs_no_memory(file):
     ],
 )
 def test_what_is_no_question_is_not_answered(file, data):
-    assert reply_to(data, "r1", ["a"], file, Audience()) is None
+    assert reply_to(data, "r1", ["a"], file, Audience(), 1 << 20) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"\x93\xa1r\x90", b"\x93\xa1\xff\x90\x90", b"\x94" + b"\x91" * 100_000])
@@ -86,7 +86,7 @@ def test_what_is_no_reply_is_a_decode_error(data):
 
 def test_the_longest_question_fits():
     longest = LinesRequest("ÿ" * 64, "€" * 255, (1 << 63) - 1, True)
-    assert len(write_request(longest)) <= history.MAX_REQUEST_BYTES
+    assert len(write_request(longest)) <= limits.MAX_REQUEST_BYTES
 
 
 # ---- the audience -------------------------------------------------------------------------------------------

@@ -27,14 +27,15 @@ MOST_WAITING = 10_000
 them from the history). 10,000 results of 5 objects are about 10 MB."""
 
 MOST_REPLIES = 16
-"""Replies of 1 MB that wait for somebody who asks and does not read; further ones are dropped, and asked for again."""
+"""High-water mark of the history. How much waits is bounded in bytes (`rules/limits.py`), and is less than this."""
 
 MOST_TO_SEND_BYTES = 1 << 18
 """What the kernel keeps for one connection on its way; it would take 4 MB for each that does not read."""
 
-MOST_TO_READ, MOST_TO_READ_BYTES = 256, 1 << 14
-"""What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. Of a
-connection that is cut off, this is read to its end."""
+MOST_TO_READ, MOST_TO_READ_BYTES = 16, 1152
+"""What ZeroMQ and the kernel keep of what one connection says, until we take it; the rest waits with who says it. It is
+little, since libzmq takes subscriptions for as long as there are more, and keeps whoever sends a result in that loop
+until the thread that fills the queue is late. 1,152 is the least that Linux gives: 8 MB a second instead of 110."""
 
 ECHO_S = 1.0
 
@@ -102,7 +103,7 @@ class Publisher:
         self.live.setsockopt(zmq.MAXMSGSIZE, limits.MAX_TOPIC_BYTES)
         self.requests = context.socket(zmq.ROUTER)
         self.requests.setsockopt(zmq.SNDHWM, MOST_REPLIES)
-        self.requests.setsockopt(zmq.MAXMSGSIZE, history.MAX_REQUEST_BYTES)
+        self.requests.setsockopt(zmq.MAXMSGSIZE, limits.MAX_REQUEST_BYTES)
         for socket in (self.live, self.requests):
             socket.setsockopt(zmq.SNDBUF, MOST_TO_SEND_BYTES)
             socket.setsockopt(zmq.RCVBUF, MOST_TO_READ_BYTES)
@@ -111,6 +112,7 @@ class Publisher:
         self._requests_guard = Guard("history", self.requests, limits.HISTORY, MOST_REPLIES, shared=False)
         self.monitors = [self._live_guard.monitor, self._requests_guard.monitor]
         self._topics = limits.Topics()
+        self._subscriptions, self._questions = limits.Pace(), limits.Pace()
         self._is_skipping = False
         self._bind = bind
         self._live_guard.admission = secure(self.live, endpoints[0], "publisher")
@@ -142,20 +144,22 @@ class Publisher:
     def meet_connections(self) -> None:
         """Take what the sockets tell of who comes and goes."""
         for connection in self._live_guard.meet():
-            self._topics.forget(connection)
+            self._topics.end(connection)
         self._requests_guard.meet()
+
+    @property
+    def due(self) -> "dict[zmq.Socket[bytes], float]":
+        """From when on (of `time.monotonic`) these sockets want to be polled: strangers have a share of the time."""
+        return {self.live: self._subscriptions.due, self.requests: self._questions.due}
 
     def meet_subscribers(self) -> None:
         """Take what the publisher's socket tells of subscriptions, a bounded number of them."""
         self.meet_connections()
-        for _ in range(limits.MAX_EVENTS_A_TURN):
-            try:
-                event = self.live.recv(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            self._audience.heard(event.bytes)
-            if self._is_heard(self._live_guard, event):
-                self._count_topic(event)
+        began = time.monotonic()
+        with contextlib.suppress(zmq.Again):
+            for _ in range(limits.MAX_EVENTS_A_TURN):
+                self._hear(self.live.recv(zmq.NOBLOCK, copy=False))
+        self._subscriptions.spend(began, time.monotonic())
 
     def missing(self) -> int:
         """How many zpipe subscribers have not everything: those here, and those that may be on their way back."""
@@ -165,21 +169,33 @@ class Publisher:
         return len(self._audience.behind) + len(gone)
 
     def answer(self, run: str, streams: list[str], file: ResultsFile) -> None:
-        """Answer one request from the file; a request that is none is dropped, and that of who reads no replies."""
+        """Answer one request from the file. One that is none is dropped, and that of who has a reply to read yet."""
         self.meet_connections()
+        began = time.monotonic()
+        for _ in range(limits.MAX_QUESTIONS_A_TURN):
+            if self._answer(run, streams, file):
+                return
+            if not self.requests.poll(0):
+                break
+        self._questions.spend(began, time.monotonic())
+
+    def _answer(self, run: str, streams: list[str], file: ResultsFile) -> bool:
+        """Take one request; whether it was answered."""
         parts = self._take_request()
         if not parts:
-            return
+            return False
         *envelope, request = parts
         connection = connection_of(request)
-        if not self._is_heard(self._requests_guard, request):
-            return
-        if self._requests_guard.waiting_for(connection) > limits.MAX_REPLY_WAITING_BYTES:
-            return
-        reply = reply_to(request.bytes, run, streams, file, self._audience)
-        if reply is not None:
-            self.requests.send_multipart([*envelope, reply], zmq.NOBLOCK)
-            self._requests_guard.count(len(reply), connection)
+        guard = self._requests_guard
+        if not self._is_heard(guard, request) or not (most_bytes := guard.room_for(connection)):
+            return False
+        reply = reply_to(request.bytes, run, streams, file, self._audience, most_bytes)
+        if reply is None:
+            return False
+        guard.make_room(len(reply))  # one line may be longer than a share
+        guard.count(len(reply), connection)
+        self.requests.send_multipart([*envelope, reply], zmq.NOBLOCK)
+        return True
 
     def _take_request(self) -> "list[zmq.Frame]":
         """The parts of the next request; none if it has too many: its sender is cut off, the rest of it dropped."""
@@ -221,10 +237,20 @@ class Publisher:
         guard.cut(connection, KEY_GONE)
         return False
 
-    def _count_topic(self, event: zmq.Frame) -> None:
-        connection = connection_of(event)
-        if self._live_guard.knows(connection) and (over := self._topics.heard(connection, event.bytes)) is not None:
-            self._live_guard.cut(*over)
+    def _hear(self, part: zmq.Frame) -> None:
+        """Take an event of an XPUB socket."""
+        event = part.bytes
+        if event[:1] not in (b"\x00", b"\x01"):  # what an XSUB peer sends upstream is no subscription
+            return
+        connection, address = connection_of(part), address_of(part)
+        if connection < 0:  # libzmq tells of each topic of a connection that has ended
+            self._audience.heard(event)
+        elif self._topics.change(connection, address, event):
+            self._audience.heard(event)
+            if not self._is_heard(self._live_guard, part):
+                return
+            if self._live_guard.knows(connection) and (over := self._topics.choose_over(connection)) is not None:
+                self._live_guard.cut(*over)
 
     def close(self) -> None:
         """Close the sockets. What was published leaves first, as far as subscribers take it."""
@@ -244,7 +270,17 @@ def connection_of(part: zmq.Frame) -> int:
         return -1
 
 
-def reply_to(data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience) -> bytes | None:
+def address_of(part: zmq.Frame) -> str:
+    """Who is at the other end of the connection that a part has come by."""
+    try:
+        return str(part.get("Peer-Address"))
+    except zmq.ZMQError:
+        return ""
+
+
+def reply_to(
+    data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience, most_bytes: int
+) -> bytes | None:
     """The reply to a request, as one part; None if it is no request."""
     try:
         request = history.read_request(data)
@@ -253,5 +289,7 @@ def reply_to(data: bytes, run: str, streams: list[str], file: ResultsFile, audie
     if request.done:
         audience.has_everything(request.subscriber.encode())
     states = [history.StreamState(name, file.stream(name).seq, file.stream(name).closed) for name in streams]
-    lines = file.lines(request.stream, max(1, request.first)) if request.stream is not None else []
+    lines = []
+    if request.stream is not None:
+        lines = file.lines(request.stream, max(1, request.first), most_bytes=most_bytes)
     return history.write_reply(history.Reply(run, states, lines))

@@ -75,6 +75,7 @@ class CatchUp:
         """
         if reply.run != self._run:
             self._begin(reply)
+        self._take(reply)  # it may be the reply to an earlier question, which has taken long
         self._behind.clear()
         wanted = []
         for state in reply.streams:
@@ -90,9 +91,7 @@ class CatchUp:
         """Take the reply to a question for lines. Lines that were not asked for do no harm."""
         if reply.run != self._run or wanted.stream is None:
             return
-        for line in reply.lines:
-            with contextlib.suppress(msgspec.DecodeError):
-                self._accept(line, messages.parse(line))
+        self._take(reply)
         self._behind.discard(wanted.stream)
         for state in reply.streams:
             # Only what is getting better is asked for again at once.
@@ -113,6 +112,11 @@ class CatchUp:
             for state in reply.streams
             if state.stream in self.open
         }
+
+    def _take(self, reply: Reply) -> None:
+        for line in reply.lines:
+            with contextlib.suppress(msgspec.DecodeError):
+                self._accept(line, messages.parse(line))
 
     def _accept(self, line: bytes, message: Published) -> None:
         """Take a message if it is the next of a stream that is open; else it is a repeat, or too early."""

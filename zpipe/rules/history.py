@@ -16,7 +16,6 @@ from msgspec import Meta
 from zpipe.errors import UNDECODABLE
 from zpipe.rules import limits
 
-MAX_REQUEST_BYTES = 4096
 SUBSCRIBER = b"subscriber/"
 RESULTS = b"results/"
 

@@ -83,7 +83,7 @@ class Sink:
             raise
         heart.show_audience(0, self.out.missing())
         self._poller = zmq.Poller()
-        for socket in (link.inlet, self.out.live, self.out.requests, *self.out.monitors):
+        for socket in (link.inlet, *self.out.monitors):
             self._poller.register(socket, zmq.POLLIN)
 
     def _publish_for_keys(
@@ -126,7 +126,7 @@ class Sink:
 
     def turn(self, timeout_ms: int) -> None:
         """Wait for something to do and do it: results first, one history request after each burst of them."""
-        ready = dict(self._poller.poll(timeout_ms))
+        ready = dict(self._poller.poll(min(timeout_ms, self._ms_to_strangers())))
         self._heart.beat()
         if (now := time.monotonic()) >= self._next_check:
             self._next_check = now + CHECK_S
@@ -145,6 +145,14 @@ class Sink:
             self.out.meet_connections()
         if self.out.requests in ready:
             self.out.answer(self._task.run, self._streams, self.file)
+
+    def _ms_to_strangers(self) -> int:
+        """Poll the sockets of strangers whose turn has come; in how many milliseconds the turn of others comes."""
+        now, wait_s = time.monotonic(), BEAT_MS / 1000
+        for socket, due in self.out.due.items():
+            self._poller.register(socket, zmq.POLLIN if now >= due else 0)
+            wait_s = min(wait_s, due - now) if now < due else wait_s
+        return int(wait_s * 1000) + 1
 
     def close(self) -> None:
         """Close sockets and file. What was published leaves first, as far as subscribers take it."""

@@ -12,10 +12,10 @@ import msgspec
 import zmq
 
 from zpipe.errors import UNDECODABLE, NotRunning, ZpipeError
+from zpipe.rules import limits
 from zpipe.snapshot import Snapshot
 from zpipe.transport.run_folder import folder_of, living
 
-MAX_REQUEST_BYTES = 1 << 16
 REPLY_TIMEOUT_MS = 5000
 
 
@@ -40,7 +40,7 @@ class Control:
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", folder: Path) -> None:
         self.commands = {}
         self.socket = context.socket(zmq.ROUTER)
-        self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, limits.MAX_REQUEST_BYTES)
         self.socket.bind(endpoint_of(folder))
 
     def answer(self) -> None:

@@ -21,9 +21,9 @@ import zmq
 from zmq.utils import z85
 
 from zpipe.errors import KeysError
+from zpipe.rules.monitor import parse_event
 from zpipe.rules.refusals import Refusals
 from zpipe.transport.keys import LOOK_S, Keys, read_own_key
-from zpipe.transport.monitor import read_event
 
 ZAP = "inproc://zeromq.zap.01"
 VERSION, LET_IN, REFUSED = b"1.0", b"200", b"400"
@@ -162,7 +162,7 @@ class Handshakes:
         """KeysError if the other side does not accept our key, or the lack of one."""
         for monitor in self._monitors:
             while monitor.poll(0):
-                self._take(*read_event(monitor))
+                self._take(*parse_event(monitor.recv_multipart()))
 
     def close(self) -> None:
         """Before the sockets are closed. Closing twice is harmless."""
