@@ -206,15 +206,15 @@ class Leave(Message, tag=25, frozen=True):
     stream: UInt32
 
 
-class Stream(Message, tag=26, frozen=True):
-    """To the sink, before its first frame: a stream that has come since the sink was started."""
+class Begin(Message, tag=26, frozen=True):
+    """To the sink, before its first frame: a stream begins that was not there when the sink was started."""
 
-    number: UInt32
+    stream: UInt32
     name: StreamName
 
 
 FromWorker = Bound | Ready | Refused | Read | End | Output | PublishedUpTo | Closed | Listed | Open
-ToWorker = Work | Grant | Close | Stop | Opened | Leave | Stream
+ToWorker = Work | Grant | Close | Stop | Opened | Leave | Begin
 
 T = TypeVar("T")
 
