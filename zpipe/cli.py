@@ -9,8 +9,10 @@ from typing import Any, Literal
 import click
 
 from zpipe import __version__
+from zpipe.completion import complete_names
 from zpipe.errors import ModelError, ZpipeError
 from zpipe.show.outlet import fill_standard_files, say, turn_off
+from zpipe.source_command import source
 
 
 class Group(click.Group):
@@ -45,6 +47,9 @@ def main() -> None:
     Example:
       zpipe up configs/demo.yaml
     """
+
+
+main.add_command(source)
 
 
 def settings(
@@ -247,13 +252,6 @@ def draw(
     count = draw_results(results, Path(out), list(folders), config, look)
     with until_nobody_reads():
         click.echo(f"{count} picture(s) in {out}")
-
-
-def complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The pipelines that run here, for the shell's completion."""
-    from zpipe.transport.run_folder import all_living
-
-    return [name for name in all_living() if name.startswith(incomplete)]
 
 
 @main.command()

@@ -240,7 +240,7 @@ def test_a_source_is_added_read_and_removed(world: World) -> None:
         world.say("ingest-more", wire.Read, 1, 1, PICTURE, False, b"read")
         yield
         listed = yield from ask(world, "sources")
-        assert [(each["stream"], each["state"], each["read"]) for each in listed] == [
+        assert [(each.stream, each.state, each.read) for each in listed] == [
             ("gate", "listening", 0), ("yard", "published", 0), ("more", "reading", 1),
         ]  # fmt: skip
         world.heard("ingest-more")
@@ -263,7 +263,7 @@ def test_a_source_is_added_read_and_removed(world: World) -> None:
             ("remove", {"stream": "more"}), ("remove", {"stream": "none"}), ("add", {"source": {"path": "/x"}}),
             ("add", {"source": {"path": "/more", "stream": "more"}}), ("add", {"source": {"stream": "x", "pth": 1}}),
         ):  # fmt: skip
-            assert isinstance((yield from ask(world, command, **fields)), ZpipeError)
+            assert isinstance((yield from ask(world, command, **fields)), ZpipeError), fields
         yield from leave(world)
 
     broker = world.run(history)
