@@ -10,7 +10,7 @@ from test_broker import PICTURE, History, World
 
 from zpipe import wire
 from zpipe.config.keys import IngestConfig
-from zpipe.errors import ZpipeError
+from zpipe.errors import RunFailed, ZpipeError
 from zpipe.results.news import SourceAdded, StreamOpened, StreamRemoved
 from zpipe.rules.restart import LONGEST_DELAY_S
 from zpipe.run import streams
@@ -313,3 +313,40 @@ def test_a_removed_stream_whose_reader_is_dead_ends_at_once(world: World) -> Non
         yield from leave(world)
 
     assert world.run(history).status.account().balanced
+
+
+# ---- streams that hang ---------------------------------------------------------------------------------------
+
+
+def test_however_many_streams_hang_as_they_are_opened_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each gets a process of its own; that the common one was killed so often is no reason to give up."""
+    count = 30
+    ingest = [IngestConfig(path=f"p{number}", stream=f"s{number}", timeout_s=0.5) for number in range(count)]
+    world = World(monkeypatch, tmp_path, ingest=ingest)
+    world.turns_left = 10
+
+    def history(world: World) -> History:
+        world.make_ready()
+        yield
+        yield
+        for hanging in range(count - 1):
+            row = world.processes.find("ingest").order.row
+            world.board.begin(row, hanging, 0)
+            number = world.number("ingest")
+            while "ingest" not in world.processes.names or world.number("ingest") == number:
+                yield
+            assert f"ingest-s{hanging}" in world.processes.names
+            streams = [each.stream for each in world.processes.find("ingest").order.task.streams]
+            assert streams == list(range(hanging + 1, count))
+            for name in world.processes.names:
+                world.board.beat(world.processes.find(name).order.row)
+            world.say("ingest", wire.Ready)
+            yield
+        assert not any(world.broker.ledger.condemned(number) for number in range(count))
+        world.signals.interrupts = 2
+        yield
+
+    with pytest.raises(RunFailed, match="--resume"):
+        world.run(history)

@@ -18,6 +18,7 @@ from zpipe.errors import ZpipeError
 from zpipe.results.news import SourceAdded, StreamOpened, StreamRemoved
 from zpipe.rules.accounts import Action, Stream
 from zpipe.rules.ledger import Ledger
+from zpipe.rules.restart import Restart
 from zpipe.run.plan import Plan
 from zpipe.run.resume import RunResults
 from zpipe.run.streams import SENDER, StreamOrigin, listens
@@ -147,6 +148,7 @@ class Intake:
             name = self._streams.name(row.stream)
             log.warning("source.parted stream=%s: it hangs, so it has a process of its own from now on", name)
             del stage.streams[row.stream]
+            stage.restart = Restart()  # what it died of is gone
             self._plan.start_apart(row.stream)
         self.settle(stage)
 
