@@ -173,6 +173,26 @@ def test_a_new_gate_takes_the_streams_up_where_the_dead_one_left_them(world: Wor
     assert world.run(history).status.account().streams[1].ok == 2
 
 
+def test_who_reads_on_behind_the_end_of_a_stream_is_replaced(world: World) -> None:
+    """Edge 27: anything after End."""
+
+    def history(world: World) -> History:
+        yield from begin(world)
+        yield from opened(world, "alice", "A")
+        yield from pass_on(world, 1, 1, drained=False)
+        number = world.number("gate")
+        world.say("gate", wire.Read, 1, 2, PICTURE, False, b"read")
+        yield
+        world.clock.now += LONGEST_DELAY_S
+        yield
+        yield
+        assert world.number("gate") != number
+        world.say("gate", wire.Ready)
+        yield from leave(world)
+
+    assert world.run(history).links.rejected == 1
+
+
 def test_a_new_sink_is_told_of_the_streams_that_have_come(world: World) -> None:
     def history(world: World) -> History:
         yield from begin(world)
@@ -208,6 +228,8 @@ def test_streams_that_senders_opened_are_found_again(world: World, monkeypatch: 
         assert (yield from opened(world, "alice", "B")) == wire.Opened(3, "gate.alice.2", 1, False)
         assert (yield from opened(world, "alice", "A")) == wire.Opened(1, "gate.alice", 6, False)
         assert (yield from opened(world, "bob", "B")) == wire.Opened(2, "gate.bob", 6, False)  # nobody knows its upload
+        assert (yield from opened(world, "bob", "C")) == wire.Opened(4, "gate.bob.2", 1, False)  # now it is B's
+        assert (yield from opened(world, "bob", "B")) == wire.Opened(2, "gate.bob", 6, False)
         yield from leave(world)
 
     assert world.run(history).status.account().balanced
