@@ -217,7 +217,7 @@ class Broker:
             self._joining.remove(worker)
             self.supervisor.ready(worker)
             if worker.stage.kind == "ingest":
-                self._perform(self.ledger.join_ingest(worker.number, worker.stage.streams, worker.stage.stays))
+                self._perform(self._intake.join(worker))
             else:
                 if worker.stage.kind == "sink":
                     self._intake.greet_sink(worker)
