@@ -42,7 +42,7 @@ def is_complete(results: Path) -> None:
         found = [line for line in lines if line["stream"] == name]
         assert [line["seq"] for line in found] == list(range(1, count + 2)), name
         assert [line["name"] for line in found[:-1]] == [f"img{seq}.png" for seq in range(1, count + 1)]
-        assert (found[-1]["type"], found[-1]["ok"], found[-1]["drained"]) == ("eos", count, False)
+        assert (found[-1]["type"], found[-1]["ok"], "drained" in found[-1]) == ("eos", count, False)
 
 
 @pytest.mark.parametrize("victims", [(), ("gate", "sink", "gate", "detect-0", "sink", "gate")])

@@ -60,6 +60,7 @@ class Gate:
         for name, upload, _ in self.asked:
             self.link.send(wire.Open(worker, self.entry, name, upload))
         while not self.stopping:
+            self.link.flush()
             self.heart.beat()
             for message in self.link.take() if self.streams and self.slots else self.link.receive():
                 self.hear(message)
