@@ -81,6 +81,9 @@ class Gate:
                 self.streams[message.stream] = message.name, files, message.next
         elif isinstance(message, wire.Grant):
             self.slots += message.slots
+        elif isinstance(message, wire.Recall):
+            self.link.send(wire.GaveBack(self.link.worker, self.slots))
+            self.slots = []
         elif isinstance(message, wire.Stop):
             self.stopping = True
 
