@@ -382,7 +382,7 @@ class Ledger:
         return best
 
     def _grant(self, actions: list[Action]) -> list[Action]:
-        """Deal the free slots to the readers; where one has none, who has more than its share gives back what is idle."""
+        """Deal the free slots to the readers; where one has none, who has more than its share gives back what idles."""
         room_for = self.limit - (self.slots - len(self.free))
         if not self.started or self.draining:
             return actions
