@@ -168,18 +168,19 @@ class Publisher:
         gone -= {name for name, since in self._gone.items() if now - since > REJOIN_S}
         return len(self._audience.behind) + len(gone)
 
-    def answer(self, run: str, streams: list[str], file: ResultsFile) -> None:
-        """Answer one request from the file. One that is none is dropped, and that of who has a reply to read yet."""
+    def answer(self, run: str, streams: list[str], file: ResultsFile, more: bool = False) -> None:
+        """Answer one request from the file (`more`: further streams may come). One that is none is dropped, and that of
+        who has a reply to read yet."""
         self.meet_connections()
         began = time.monotonic()
         for _ in range(limits.MAX_QUESTIONS_A_TURN):
-            if self._answer(run, streams, file):
+            if self._answer(run, streams, file, more):
                 return
             if not self.requests.poll(0):
                 break
         self._questions.spend(began, time.monotonic())
 
-    def _answer(self, run: str, streams: list[str], file: ResultsFile) -> bool:
+    def _answer(self, run: str, streams: list[str], file: ResultsFile, more: bool) -> bool:
         """Take one request; whether it was answered."""
         parts = self._take_request()
         if not parts:
@@ -189,7 +190,7 @@ class Publisher:
         guard = self._requests_guard
         if not self._is_heard(guard, request) or not (most_bytes := guard.room_for(connection)):
             return False
-        reply = reply_to(request.bytes, run, streams, file, self._audience, most_bytes)
+        reply = reply_to(request.bytes, run, streams, file, self._audience, most_bytes, more)
         if reply is None:
             return False
         guard.make_room(len(reply))  # one line may be longer than a share
@@ -279,8 +280,9 @@ def address_of(part: zmq.Frame) -> str:
 
 
 def reply_to(
-    data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience, most_bytes: int
-) -> bytes | None:
+    data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience, most_bytes: int,
+    more: bool = False,
+) -> bytes | None:  # fmt: skip
     """The reply to a request, as one part; None if it is no request."""
     try:
         request = history.read_request(data)
@@ -292,4 +294,4 @@ def reply_to(
     lines = []
     if request.stream is not None:
         lines = file.lines(request.stream, max(1, request.first), most_bytes=most_bytes)
-    return history.write_reply(history.Reply(run, states, lines))
+    return history.write_reply(history.Reply(run, states, lines, more))
