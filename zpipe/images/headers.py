@@ -66,6 +66,20 @@ BYTES_PER_PIXEL, METADATA_BYTES = 8, 16 << 20
 """Most of a file that is sensible: uncompressed, four samples of 16 bits a pixel; and what is said about it."""
 
 
+LARGE_BYTES, START_BYTES = 16 << 20, 1 << 20
+"""Of a file that is large for a picture the start is looked at before memory is taken for all of it."""
+
+
+def refuse_too_long(size_bytes: int, max_pixels: int) -> None:
+    """`FrameError` when a file has more bytes than any sensible picture within the limit."""
+    most_bytes = BYTES_PER_PIXEL * max_pixels + METADATA_BYTES
+    if size_bytes > most_bytes:
+        raise FrameError(
+            f"a file of {size_bytes / 1e6:,.0f} MB; a picture within frames.max_pixels has at most"
+            f" {most_bytes / 1e6:,.0f} MB"
+        )
+
+
 def refuse_in_vain(start: memoryview, size_bytes: int, max_pixels: int) -> None:
     """`FrameError` when the `start` of a large file shows that to read all of its `size_bytes` would be in vain."""
     name = sniff(bytes(start[:32]))

@@ -85,6 +85,11 @@ def bind_pair(
     raise ZpipeError(f"no two free ports, one after the other, for {publish}")
 
 
+def bind_one(socket: "zmq.Socket[bytes]", endpoint: str, wait: Wait | None = None) -> str:
+    """Bind a socket; returns the endpoint to connect to. `wait` as in `bind_pair`."""
+    return _bind(socket, endpoint, wait or wait_for(PATIENCE_S))
+
+
 def wait_for(patience_s: float) -> Wait:
     """Wait for so long from now on."""
     deadline = time.monotonic() + patience_s
