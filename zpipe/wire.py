@@ -26,7 +26,7 @@ from msgspec import Meta
 from zpipe import messages as results
 from zpipe.errors import UNDECODABLE, WireError
 
-VERSION = 2
+VERSION = 3
 PREFIX = b"z" + bytes([VERSION])
 MAX_BYTES = 64 << 20
 """10,000 objects (the most that `max_objects` allows) with labels of 1,000 bytes are 20 MB; three times that."""
@@ -37,12 +37,16 @@ MAX_BODY_BYTES = MAX_BYTES - 1024
 MOST_NAME, MOST_REASON = 1000, 100_000
 """Letters that are kept of a frame's name where all of it is too long, and of why a worker refuses its work."""
 
+MOST_STREAM_NAME, MOST_UPLOAD = 200, 200
+"""Letters of a stream's name, and of what tells an upload from others."""
+
 MOST_IN_FLIGHT = 4096
 """Frames in flight, whatever the config says; and so the messages in one part. More go in several (`parts`)."""
 
 UInt32 = Annotated[int, Meta(ge=0, lt=1 << 32)]
 UInt63 = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Seq = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
+StreamName = Annotated[str, Meta(min_length=1, max_length=MOST_STREAM_NAME)]
 
 
 class Picture(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -71,10 +75,9 @@ class Bound(Message, tag=1, frozen=True):
 
 
 class Ready(Message, tag=2, frozen=True):
-    """The worker's model is loaded; the first frame may come. `total` (ingest): frames in the source, if known."""
+    """The worker's model is loaded; the first frame may come. (Ingest opens its sources later: `Listed`.)"""
 
     worker: UInt32
-    total: UInt63 | None = None
 
 
 class Refused(Message, tag=3, frozen=True):
@@ -86,9 +89,10 @@ class Refused(Message, tag=3, frozen=True):
 
 
 class Read(Message, tag=4, frozen=True):
-    """Ingest has filled a granted slot with frame `seq` of its stream; `failed`: it is unreadable, `body` says why."""
+    """Ingest has filled a granted slot with frame `seq` of a stream; `failed`: it is unreadable, `body` says why."""
 
     worker: UInt32
+    stream: UInt32
     seq: Seq
     picture: Picture
     failed: bool
@@ -96,9 +100,10 @@ class Read(Message, tag=4, frozen=True):
 
 
 class End(Message, tag=5, frozen=True):
-    """Ingest has read its last frame, number `count`; `skipped` things in the source were no frames."""
+    """Ingest has read the stream's last frame, number `count`; `skipped` things in the source were no frames."""
 
     worker: UInt32
+    stream: UInt32
     count: UInt63
     skipped: UInt63
     drained: bool
@@ -129,6 +134,27 @@ class Closed(Message, tag=8, frozen=True):
     stream: UInt32
 
 
+class Listed(Message, tag=9, frozen=True):
+    """Ingest has opened the source of a stream: `total` frames are in it, if that is known."""
+
+    worker: UInt32
+    stream: UInt32
+    total: UInt63 | None
+
+
+class Open(Message, tag=10, frozen=True):
+    """Somebody opens stream `name` below ingest entry number `entry` of the config, which listens.
+
+    `upload` tells one upload under that name from another; empty: not known, so it is that of the newest stream of the
+    name that has not ended. Each is answered by one `Opened`, in the order in which they were said.
+    """
+
+    worker: UInt32
+    entry: UInt32
+    name: StreamName
+    upload: Annotated[str, Meta(max_length=MOST_UPLOAD)]
+
+
 # ---- broker to workers ------------------------------------------------------------------------------------
 
 
@@ -143,7 +169,7 @@ class Work(Message, tag=20, frozen=True):
 
 
 class Grant(Message, tag=21, frozen=True):
-    """Ingest may fill these slots."""
+    """Ingest may fill these slots, with frames of any of its streams."""
 
     slots: Annotated[list[UInt32], Meta(max_length=1 << 16)]
 
@@ -157,11 +183,45 @@ class Close(Message, tag=22, frozen=True):
 
 
 class Stop(Message, tag=23, frozen=True):
-    """Nothing comes after this: end. (Ingest: finish the frame being read, say `End`, then end.)"""
+    """Nothing comes after this: end. (Ingest: finish the frame being read, say `End` of each stream, then end.)"""
 
 
-FromWorker = Bound | Ready | Refused | Read | End | Output | PublishedUpTo | Closed
-ToWorker = Work | Grant | Close | Stop
+class Opened(Message, tag=24, frozen=True):
+    """The answer to `Open`: the worker reads stream number `stream` from now on, from frame `next` on.
+
+    `name` is what the stream is called in full; `ended`: its end was read already, nothing more of it is wanted.
+    `refused`: why there is no such stream, else empty; then nothing else here counts.
+    """
+
+    stream: UInt32
+    name: StreamName
+    next: Seq
+    ended: bool
+    refused: str = ""
+
+
+class Leave(Message, tag=25, frozen=True):
+    """Ingest reads no more of this stream: it finishes the frame being read and says `End`."""
+
+    stream: UInt32
+
+
+class Stream(Message, tag=26, frozen=True):
+    """To the sink, before its first frame: a stream that has come since the sink was started."""
+
+    number: UInt32
+    name: StreamName
+
+
+class Publishing(Message, tag=27, frozen=True):
+    """To the gate: where the sink publishes, so that senders get their results."""
+
+    publish: str
+    history: str
+
+
+FromWorker = Bound | Ready | Refused | Read | End | Output | PublishedUpTo | Closed | Listed | Open
+ToWorker = Work | Grant | Close | Stop | Opened | Leave | Stream | Publishing
 
 T = TypeVar("T")
 

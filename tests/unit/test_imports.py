@@ -16,11 +16,11 @@ import pytest
 import zpipe
 
 ROWS = {
-    "words": "errors messages wire orders snapshot pixels source config",
+    "words": "errors messages wire upload orders snapshot pixels source config",
     "rules": "rules",
     "hands": "transport engines models images results",
-    "roles": "sources stages run",
-    "doors": "__init__ __main__ launch worker cli check client show draw bench",
+    "roles": "sources stages gate run",
+    "doors": "__init__ __main__ launch worker cli check client sender show draw bench",
 }
 """A name is a room (folder) or a file beside the rooms; the files beside them in one row count as one room."""
 ROW_OF = {room: row for row, rooms in enumerate(ROWS.values()) for room in rooms.split()}
@@ -28,7 +28,7 @@ WORDS, DOORS = 0, len(ROWS) - 1
 
 OUTSIDE = {
     "zmq": "transport.link transport.control transport.endpoints results.guard results.publisher stages.sink "
-    "run.broker launch worker client.subscription",
+    "run.broker launch worker client.subscription gate.door gate.gate gate.sink sender.connection",
     "mmap": "transport.board transport.store",
     "fcntl": "transport.run_folder results.file models.cache show.outlet",
     "subprocess": "engines.local client.run",

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import fields
 
 from zpipe.config.keys import SECTIONS, IngestConfig
-from zpipe.config.kinds import SOURCE_OF_KEY, is_plugin, is_python
+from zpipe.config.kinds import LISTEN_KEYS, SOURCE_OF_KEY, is_plugin, is_python
 from zpipe.config.paths import LAST_PORT, stream_name
 from zpipe.config.problems import KeyPath
 
@@ -42,7 +42,7 @@ def name_streams(config: Values, complain: Complain) -> None:
         if "stream" not in entry or (entry["stream"] is None and "path" not in entry):
             continue
         given = entry["stream"]
-        name = entry["stream"] = given or stream_name(entry["path"])
+        name = entry["stream"] = given or (stream_name(entry["path"]) if entry["path"] else "gate")
         if name in owners:
             source = "" if given else ", taken from the path,"
             complain(
@@ -50,6 +50,20 @@ def name_streams(config: Values, complain: Complain) -> None:
                 f"'{name}'{source} is already the stream of ingest.{owners[name]}, expected another for each",
             )
         owners.setdefault(name, i)
+
+
+def check_sources(config: Values, complain: Complain) -> None:
+    """Frames of an entry come from a path or from senders."""
+    for i, entry in _number_entries(config.get("ingest")):
+        if not {"path", "listen"} <= entry.keys():
+            continue
+        if entry["path"] and entry["listen"] is not None:
+            complain(("ingest", str(i), "listen"), "stands beside path, expected one of them")
+        others = SOURCE_OF_KEY if entry["listen"] is not None else LISTEN_KEYS
+        for key in others:
+            if entry.get(key, INGEST_DEFAULTS[key]) != INGEST_DEFAULTS[key]:
+                where = "a path" if entry["listen"] is not None else "`listen`"
+                complain(("ingest", str(i), key), f"does nothing here, expected it beside {where} only")
 
 
 def check_source_keys(config: Values, complain: Complain) -> None:
@@ -144,6 +158,25 @@ def check_loopback(config: Values, complain: Complain) -> None:
             )
 
 
+def check_listening(config: Values, complain: Complain) -> None:
+    """Nor do frames come from beyond the machine without keys; and a socket can be bound once."""
+    owners: dict[str, int] = {}
+    for i, entry in _number_entries(config.get("ingest")):
+        endpoint = entry.get("listen")
+        if endpoint is None:
+            continue
+        where = ("ingest", str(i), "listen")
+        if not _is_loopback(endpoint):
+            complain(
+                where,
+                f"'{endpoint}' listens beyond this machine, which is not supported without encryption; "
+                "expected an address like tcp://127.0.0.1:5570 (a tunnel, such as ssh -L, brings it elsewhere)",
+            )
+        if endpoint in owners:
+            complain(where, f"'{endpoint}' is already that of ingest.{owners[endpoint]}, expected another for each")
+        owners.setdefault(endpoint, i)
+
+
 def check_slots(config: Values, complain: Complain) -> None:
     """A stream without a slot would never be read."""
     slots, streams = config.get("frames", {}).get("in_flight"), len(config.get("ingest") or [])
@@ -153,6 +186,7 @@ def check_slots(config: Values, complain: Complain) -> None:
 
 RULES = (
     name_streams,
+    check_sources,
     check_source_keys,
     check_stage_names,
     check_normalization,
@@ -160,6 +194,7 @@ RULES = (
     check_classes,
     check_history,
     check_loopback,
+    check_listening,
     check_slots,
 )
 

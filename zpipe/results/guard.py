@@ -80,6 +80,11 @@ class Guard:
         elif connection is not None and (peer := self._peers.get(connection)) is not None:
             peer.sent = Sent(peer.sent.bytes + size, peer.sent.messages + 1)
 
+    def took(self, size: int, connection: int) -> None:
+        """So many bytes of what this connection says were taken."""
+        if (peer := self._peers.get(connection)) is not None:
+            peer.account.took(size)
+
     def waiting_for(self, connection: int) -> int:
         """About how many bytes wait for this connection now."""
         peer = self._peers.get(connection)

@@ -48,6 +48,13 @@ HISTORY = Limits(burst_bytes=256 << 10, bytes_per_s=256 << 10, all_bytes=1 << 20
 in memory."""
 
 
+def for_gate(message_bytes: int, unread: int) -> Limits:
+    """The limits of a door for senders, of which a part has at most `message_bytes` and a connection so many messages
+    that are here and `unread`. What was read counts no more (`PeerAccount.took`): the rest is a message that never
+    ends."""
+    return Limits((unread + 2) * message_bytes, 64 << 10, max(1 << 30, (unread + 2) * message_bytes), 48 << 20)
+
+
 class Sent(NamedTuple):
     """What a socket has sent to a connection, or could have: bytes and messages, from its start on."""
 
@@ -87,6 +94,10 @@ class PeerAccount:
         size, count = sent.bytes - self._empty.bytes, sent.messages - self._empty.messages
         waiting = min(size - (traffic.taken - self._empty_taken), size * self._most_waiting // max(1, count))
         self.waiting = max(traffic.under_way, waiting)
+
+    def took(self, size: int) -> None:
+        """So many bytes of what it says were taken, and are no debt."""
+        self._heard += size
 
     @property
     def is_over(self) -> bool:

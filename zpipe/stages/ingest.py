@@ -11,9 +11,9 @@ from zpipe.images.headers import read_header
 from zpipe.messages import Resolution, Result
 from zpipe.orders import IngestTask
 from zpipe.source import Source, SourceFrame
-from zpipe.transport.memory import take_memory
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
+from zpipe.transport.memory import take_memory
 from zpipe.transport.store import PLENTY_BYTES, Slot, Store, StoreFull
 
 log = logging.getLogger(__name__)

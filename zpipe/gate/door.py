@@ -1,0 +1,148 @@
+"""A door: the public socket of one ingest entry that listens. Knows the form of what comes, not what follows from it.
+
+Whoever reaches it may connect and say anything. What is no message of `upload.py`, has too many parts or is too large
+is counted, and its connection is cut off.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import zmq
+
+from zpipe import upload
+from zpipe.errors import WireError
+from zpipe.results.guard import Guard
+from zpipe.results.publisher import MOST_TO_SEND_BYTES, connection_of
+from zpipe.rules import limits
+from zpipe.rules.sessions import Peer
+from zpipe.transport.endpoints import bind_one
+
+BURST, BURST_BYTES = 64, 32 << 20
+"""Messages, and bytes of pictures, that are taken from a door before others have their turn."""
+
+MOST_WAITING = 8
+"""High-water mark of what waits for one sender: 8 messages of results, up to 256 KB each."""
+
+MOST_UNREAD = 4
+"""High-water mark of what one sender has said and we have not taken: what more it says stays with it."""
+
+HANDSHAKE_MS, HEARTBEAT_MS, SILENT_MS = 5_000, 5_000, 15_000
+"""How long a handshake may take; how often a connection is asked whether it lives, and how long it may not answer."""
+
+log = logging.getLogger(__name__)
+
+
+class Heard(NamedTuple):
+    """A message from a peer, with its picture if it has one."""
+
+    peer: Peer
+    message: upload.FromSender
+    picture: memoryview | None
+
+
+class Door:
+    """The socket of ingest entry number `entry`, bound to `endpoint`. `max_bytes`: longest part that is taken."""
+
+    def __init__(self, entry: int, endpoint: str, max_bytes: int) -> None:
+        self.entry = entry
+        self.rejected = 0
+        self._connections: dict[int, Peer] = {}
+        self._peers: dict[Peer, int] = {}
+        self._gone: list[Peer] = []
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self.socket = context.socket(zmq.ROUTER)
+        for option, value in (
+            (zmq.ROUTER_MANDATORY, 1), (zmq.MAXMSGSIZE, max_bytes), (zmq.SNDHWM, MOST_WAITING),
+            (zmq.RCVHWM, MOST_UNREAD), (zmq.SNDBUF, MOST_TO_SEND_BYTES), (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS), (zmq.HEARTBEAT_TIMEOUT, SILENT_MS), (zmq.IPV6, "[" in endpoint),
+        ):  # fmt: skip
+            self.socket.setsockopt(option, value)
+        self._guard = Guard("gate", self.socket, limits.for_gate(max_bytes, MOST_UNREAD), MOST_WAITING, shared=False)
+        self.monitor = self._guard.monitor
+        bind_one(self.socket, endpoint)
+
+    def listen(self) -> Iterator[Heard]:
+        """The messages that are there, at most a burst of them."""
+        size = 0
+        for _ in range(BURST):
+            parts = self._receive()
+            if parts is None or size > BURST_BYTES:
+                return
+            heard = self._read(parts)
+            if heard is not None:
+                size += len(heard.picture) if heard.picture is not None else 0
+                yield heard
+
+    def say(self, peer: Peer, message: upload.ToSender) -> bool:
+        """Tell a peer; whether it was taken. One that is gone takes everything; one that does not read, nothing."""
+        data = upload.encode(message)
+        try:
+            self.socket.send(peer.id, zmq.SNDMORE | zmq.NOBLOCK)
+            self.socket.send(data, zmq.NOBLOCK)
+            self._guard.count(len(data), self._peers.get(peer))
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+        return True
+
+    def meet(self) -> list[Peer]:
+        """Take what the socket tells of who comes and goes; who has gone."""
+        self._look()
+        gone, self._gone = self._gone, []
+        return gone
+
+    def cut(self, peer: Peer, why: str) -> None:
+        """End its connection."""
+        self._guard.cut(self._peers.get(peer, -1), why)
+
+    def close(self, linger_ms: int) -> None:
+        """Close the socket; what was said leaves first, for so long."""
+        self._guard.close()
+        self.socket.close(linger=linger_ms)
+
+    # ---- inside -------------------------------------------------------------------------------------------
+
+    def _receive(self) -> "list[zmq.Frame] | None":
+        """The parts of the next message, of too many the first; None if there is no message."""
+        parts: list[zmq.Frame] = []
+        while True:
+            try:
+                part = self.socket.recv(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return None
+            if len(parts) <= upload.MOST_PARTS:
+                parts.append(part)
+            if not part.more:
+                return parts
+
+    def _read(self, parts: "list[zmq.Frame]") -> Heard | None:
+        peer, connection = Peer(self.entry, parts[0].bytes), connection_of(parts[-1])
+        self._guard.took(sum(map(len, parts)), connection)
+        try:
+            if not 2 <= len(parts) <= upload.MOST_PARTS:
+                raise WireError(f"a message of {len(parts) - 1} parts")
+            message = upload.decode_from_sender(parts[1].bytes)
+            picture = parts[2].buffer if len(parts) > 2 else None
+            if (picture is not None) != isinstance(message, upload.Frame):
+                raise WireError(f"{type(message).__name__} {'with' if picture is not None else 'without'} a picture")
+        except WireError as error:
+            self._reject(connection, str(error))
+            return None
+        if self._connections.get(connection) != peer:
+            self._look()  # of who had this descriptor before, the end is told before anything of the next is heard
+            self._connections[connection], self._peers[peer] = peer, connection
+        return Heard(peer, message, picture)
+
+    def _look(self) -> None:
+        for connection in self._guard.meet():
+            peer = self._connections.pop(connection, None)
+            if peer is not None:
+                self._peers.pop(peer, None)
+                self._gone.append(peer)
+
+    def _reject(self, connection: int, why: str) -> None:
+        self.rejected += 1
+        self._guard.cut(connection, f"what it says is no message of a sender: {why}")

@@ -1,0 +1,230 @@
+"""The gate's loop: between the senders at its doors, the broker, and the sink.
+
+For the broker it is an ingest worker whose streams come and go: it puts what senders send into the slots that it is
+granted. For the sink it is a subscriber. It decides nothing itself: who may send what is `rules/sessions.py`, who gets
+which results `rules/returns.py`. It may be killed at any moment: what it held the senders have, too.
+"""
+
+import logging
+import time
+from collections.abc import Collection, Sequence
+
+import zmq
+
+from zpipe import messages, upload, wire
+from zpipe.config.keys import Config
+from zpipe.errors import FrameError
+from zpipe.gate.door import Door, Heard
+from zpipe.gate.pictures import SentFrame
+from zpipe.gate.sink import SinkReader
+from zpipe.images.headers import read_header
+from zpipe.messages import Resolution, Result
+from zpipe.rules.returns import STUCK_S, Following, Returns
+from zpipe.rules.sessions import Action, EndStream, Follow, Leave, OpenStream, Peer, Say, Sessions, Take
+from zpipe.transport.board import Heart
+from zpipe.transport.filling import Filler
+from zpipe.transport.link import WorkerLink
+from zpipe.transport.store import Store
+
+TURN_MS = 50
+"""Sockets that were full are tried again so often."""
+
+TICK_S = 0.25
+
+LAST_WORDS_MS = 2000
+"""How long what was said to senders may take to leave at the end."""
+
+log = logging.getLogger(__name__)
+
+
+class Gate:
+    """The gate of a pipeline: all entries of `ingest` that listen."""
+
+    def __init__(self, link: WorkerLink, heart: Heart, store: Store, config: Config, doors: dict[int, Door]) -> None:
+        self._link = link
+        self._heart = heart
+        self._store = store
+        self._max_pixels = config.frames.max_pixels
+        self._linger_s = config.sink.linger_s
+        self._prefixes = [f"{config.ingest[entry].stream}." for entry in doors]
+        self._doors = doors
+        self._sink: SinkReader | None = None
+        self._sessions = Sessions[SentFrame]()
+        self._returns = Returns()
+        self._filler = Filler(store, heart, self._size_of, self._let_go)
+        self._postponed: list[wire.ToWorker] = []
+        self._next_tick = 0.0
+        self._poller = zmq.Poller()
+        for socket in (link.inlet, *(socket for door in doors.values() for socket in (door.socket, door.monitor))):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def run(self) -> None:
+        """Work until told to stop, then until every sender has its results, if it takes them."""
+        while not self._sessions.draining:
+            self.turn(TURN_MS)
+        deadline = time.monotonic() + self._linger_s
+        while not self._returns.is_done and time.monotonic() < deadline:
+            self.turn(TURN_MS)
+        if self._sink is not None:
+            self._sink.leave()
+
+    def turn(self, timeout_ms: int) -> None:
+        """Wait for something to do and do it: what has come first, then what follows from it."""
+        ready = dict(self._poller.poll(timeout_ms))
+        self._heart.beat()
+        if self._link.inlet in ready or self._postponed:
+            self._hear_broker()
+        for door in self._doors.values():
+            if door.monitor in ready or door.socket in ready:
+                for peer in door.meet():
+                    self._perform(self._sessions.lose(peer))
+            if door.socket in ready:
+                for heard in door.listen():
+                    self._hear_sender(heard)
+        self._take_frames()
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_S
+            self._perform(self._sessions.tick(now))
+            self._returns.tick(now)
+        if self._sink is not None:
+            self._hand_back(self._sink, now)
+        self._link.flush()
+
+    def close(self) -> None:
+        """Close the sockets; what was said leaves first."""
+        for door in self._doors.values():
+            door.close(LAST_WORDS_MS)
+        if self._sink is not None:
+            self._sink.close()
+
+    # ---- senders and broker -------------------------------------------------------------------------------
+
+    def _hear_broker(self) -> None:
+        waiting, self._postponed = self._postponed, []
+        for message in (*waiting, *self._link.take()):
+            match message:
+                case wire.Grant(slots=slots):
+                    self._sessions.slots.extend(slots)
+                case wire.Opened(stream, name, following, ended, refused):
+                    self._perform(self._sessions.opened(stream, name, following, ended, refused))
+                case wire.Leave(stream=stream):
+                    self._perform(self._sessions.leave(stream))
+                case wire.Publishing(publish, history):
+                    self._meet_sink(publish, history)
+                case wire.Stop():
+                    self._perform(self._sessions.drain())
+
+    def _hear_sender(self, heard: Heard) -> None:
+        peer, message = heard.peer, heard.message
+        if isinstance(message, upload.Hello):
+            self._perform(self._sessions.meet(peer, message, time.time_ns()))
+            return
+        size = len(heard.picture) if heard.picture is not None else 0
+        frame = None
+        if isinstance(message, upload.Frame | upload.Failed):
+            frame = SentFrame(message, heard.picture, self._max_pixels)
+        self._perform(self._sessions.hear(peer, message, frame, size, time.monotonic()))
+
+    def _perform(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case Say(peer, message):
+                    self._doors[peer.entry].say(peer, message)
+                case OpenStream(entry, name, upload_id):
+                    self._link.send(wire.Open(self._link.worker, entry, name, upload_id))
+                case EndStream(stream, stream_name, count, drained):
+                    self._returns.expect(stream_name, count + 1)
+                    self._link.send(wire.End(self._link.worker, stream, count, 0, drained))
+                case Follow(peer, stream_name, first, last):
+                    self._returns.follow(peer, stream_name, first, last, time.monotonic())
+                case Leave(stream_name):
+                    self._returns.leave(stream_name)
+
+    # ---- frames -------------------------------------------------------------------------------------------
+
+    def _take_frames(self) -> None:
+        """Put frames into the slots that are free."""
+        for take in self._sessions.deal():
+            self._link.put(self._read(take), self._heart.done())
+            self._returns.expect(take.name, take.seq)
+            self._perform(self._sessions.end(take.stream))
+        self._heart.beat()
+        self._perform(self._sessions.settle(time.monotonic()))
+
+    def _read(self, take: Take[SentFrame]) -> wire.Read:
+        self._heart.begin(take.stream, take.seq)
+        slot = self._store.empty(take.slot)
+        result = Result(stream=take.name, seq=take.seq, name=take.load.name, timestamp=time.time_ns())
+        try:
+            self._filler.fill(slot, take.load)
+        except FrameError as error:
+            messages.fail(result, "ingest", str(error))
+        if slot.pixels_shape is not None and result.status == "ok":
+            result.resolution = Resolution(width=slot.pixels_shape[1], height=slot.pixels_shape[0])
+        body = wire.body_of(result, "ingest")
+        return wire.Read(self._link.worker, take.stream, take.seq, slot.picture, result.status == "failed", body)
+
+    def _size_of(self, encoded: memoryview) -> tuple[int, int] | None:
+        try:
+            width, height = read_header(encoded).upright
+        except FrameError:  # no image, or none that will be decoded: that is for who decodes to say
+            return None
+        return (width, height) if width * height <= self._max_pixels else None
+
+    def _let_go(self) -> Collection[int]:
+        """Memory is waited for: what was read must go on, or nobody gives anything back."""
+        self._link.flush()
+        for message in self._link.take():
+            if isinstance(message, wire.Grant):
+                self._sessions.slots.extend(message.slots)
+            else:  # we are in the middle of a frame
+                self._postponed.append(message)
+        return self._sessions.slots
+
+    # ---- results ------------------------------------------------------------------------------------------
+
+    def _meet_sink(self, publish: str, history: str) -> None:
+        if self._sink is not None:
+            self._poller.unregister(self._sink.live)
+            self._poller.unregister(self._sink.history)
+            self._sink.close()
+        self._sink = SinkReader(publish, history, self._prefixes)
+        self._poller.register(self._sink.live, zmq.POLLIN)
+        self._poller.register(self._sink.history, zmq.POLLIN)
+
+    def _hand_back(self, sink: SinkReader, now: float) -> None:
+        """Take results from the sink, give them to whom they belong."""
+        for stream, line in sink.hear():
+            self._returns.hear(stream, line)
+        for lines in sink.replies():
+            self._returns.fill(lines)
+        for following in (*self._returns.batches(), *self._returns.full()):
+            self._give(following, now)
+        question = self._returns.question(now)
+        if question is not None:
+            sink.ask(question)
+
+    def _give(self, following: Following, now: float) -> None:
+        given = 0
+        door = self._doors[following.peer.entry]
+        for message in upload.pack_lines([line.data for line in following.batch]):
+            if not door.say(following.peer, message):
+                break
+            given += len(message.lines)
+        self._returns.gave(following, given, now)
+        if following.full_since is not None and now - following.full_since > STUCK_S:
+            self._cut(following.peer, "it does not read its results")
+
+    def _cut(self, peer: Peer, why: str) -> None:
+        self._doors[peer.entry].cut(peer, why)
+        self._perform(self._sessions.lose(peer))
+
+
+def open_doors(config: Config) -> dict[int, Door]:
+    """The doors of all entries that listen, by their numbers; ZpipeError if an endpoint cannot be had."""
+    return {
+        number: Door(number, entry.listen, entry.max_bytes)
+        for number, entry in enumerate(config.ingest)
+        if entry.listen is not None
+    }
