@@ -76,7 +76,7 @@ def serve_ingest(task: IngestTask, order: Order, config: Config, link: WorkerLin
 
     entry, store = config.ingest[task.stream], Store(order.folder)
     source = open_listed(entry, config.frames.max_pixels, Path(order.folder) / f"{entry.stream}.list")
-    link.send(wire.Ready(link.worker, source.total))
+    link.send(wire.Ready(link.worker), wire.Listed(link.worker, task.stream, source.total))
     Ingest(link, heart, store, source, str(entry.stream), task, config.frames.max_pixels).run()
     let_go(source)
     store.close()

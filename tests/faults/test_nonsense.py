@@ -17,7 +17,7 @@ pytestmark = pytest.mark.test_all
 
 FORGED: dict[str, Callable[[int], wire.FromWorker]] = {
     "ready-twice": wire.Ready,
-    "end": lambda worker: wire.End(worker, 3, 0, False),
+    "end": lambda worker: wire.End(worker, 0, 3, 0, False),
     "published": lambda worker: wire.PublishedUpTo(worker, 0, 3),
     "bound": lambda worker: wire.Bound(worker, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"),
     "output": lambda worker: wire.Output(worker, 0, 1, False, b"nonsense"),

@@ -51,8 +51,8 @@ def test_each_worker_gets_what_is_sent_to_it_in_order(broker, join):
 
 def test_all_workers_push_to_one_inbox(broker, join):
     first, second = join(), join()
-    first.send(wire.Ready(first.worker, 12))
-    broker.hears(wire.Ready(first.worker, 12))
+    first.send(wire.Listed(first.worker, 0, 12))
+    broker.hears(wire.Listed(first.worker, 0, 12))
     second.send(wire.Ready(second.worker), wire.Closed(second.worker, 0))
     broker.hears(wire.Ready(second.worker), wire.Closed(second.worker, 0))
 
@@ -167,7 +167,7 @@ def test_what_is_no_message_is_counted_logged_once_and_dropped(broker, join, cap
 def test_a_message_of_another_version_says_so(broker, caplog):
     with caplog.at_level(logging.WARNING), push(broker, b"z\x09\x91\x92\x01"):
         until(lambda: broker.listen() or broker.links.rejected)
-    assert "it speaks version 9 of the wire, this is version 2" in caplog.text
+    assert "it speaks version 9 of the wire, this is version 3" in caplog.text
 
 
 def test_a_worker_drops_what_is_no_message(broker, join, caplog):

@@ -3,8 +3,17 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from zpipe.rules.accounts import Action, CloseStream, CondemnFrame, DismissWorker, GrantSlots, SendFrame
+from zpipe.rules.accounts import (
+    Action,
+    CloseStream,
+    CondemnFrame,
+    DismissWorker,
+    GrantSlots,
+    LeaveStream,
+    SendFrame,
+)
 from zpipe.rules.credit import BURST, DEPTH
+from zpipe.rules.invariant import check
 from zpipe.rules.ledger import Ledger
 from zpipe.wire import Picture
 
@@ -26,13 +35,17 @@ class Living:
 
 @dataclass
 class Reader:
-    """An ingest worker: the slots that it may fill, the number of the frame that it reads next."""
+    """An ingest worker: the number of the frame that it reads next of each of its streams, the slots that it may fill.
 
-    stream: int
-    seq: int
+    A stream that has ended, or that another reads now, is not in `next` any more. `told_to_leave`: streams of which it
+    is to read no more. `stays`: it may be given streams while it lives.
+    """
+
+    next: dict[int, int]
+    stays: bool = False
     slots: list[int] = field(default_factory=list)
+    told_to_leave: set[int] = field(default_factory=set)
     dismissed: bool = False
-    ended: bool = False
 
 
 @dataclass
@@ -68,6 +81,8 @@ class World:
         self.closed = [False for _ in lengths]
         self.suspects: list[int] = [0 for _ in lengths]
         self.read_deaths = [0 for _ in lengths]
+        self.leaving: set[int] = set()
+        self.listens = False
         self.condemned: set[Key] = set()
         self.drained = [False for _ in lengths]
         self.draining = False
@@ -89,9 +104,9 @@ class World:
                 case GrantSlots(worker, slots):
                     reader = self.readers[worker]
                     assert self.started
-                    assert not reader.ended
+                    assert reader.next or reader.slots
+                    assert not reader.dismissed
                     assert not self.draining
-                    assert self.counts[reader.stream] is None
                     assert self.free.issuperset(slots), "a slot that is in use is granted"
                     self.free.difference_update(slots)
                     assert self.ledger.slots - len(self.free) <= self.limit, "too many in flight"
@@ -103,11 +118,16 @@ class World:
                     assert self.counts[stream] == total == self.acknowledged[stream] == len(self.log[stream])
                     assert stream not in self.workers[worker].told_to_close, "one sink is told twice"
                     self.workers[worker].told_to_close.add(stream)
+                case LeaveStream(worker, stream):
+                    assert stream in self.leaving or self.counts[stream] is not None
+                    self.readers[worker].told_to_leave.add(stream)
                 case DismissWorker(worker):
                     if worker in self.workers:
                         assert self.workers[worker].retiring
                         assert not self.workers[worker].holds
                         assert not self.workers[worker].dismissed
+                    else:
+                        assert self.draining or not (self.readers[worker].next or self.readers[worker].stays)
                     (self.workers.get(worker) or self.readers[worker]).dismissed = True
                 case CondemnFrame(frame):
                     frame.body = self.frames[frame.stream, frame.seq].body  # the broker writes the failure into it
@@ -128,7 +148,7 @@ class World:
         """What must hold after every event."""
         TRIED["events"] += 1
         ledger = self.ledger
-        ledger.check()
+        check(ledger)
         assert ledger.stale == self.stale
         assert set(ledger.frames) == set(self.frames)
         assert [[(f.stream, f.seq) for f in queue] for queue in ledger.queues] == self.queues
@@ -147,6 +167,7 @@ class World:
             assert account.drained == self.drained[stream]
             assert account.dropped == 0
             assert ledger.condemned(stream) == (self.read_deaths[stream] >= self.max_attempts)
+            assert account.reader == next((n for n, r in self.readers.items() if stream in r.next), None)
         granted = sum(len(reader.slots) for reader in self.readers.values())
         assert granted + len(self.frames) + len(self.free) == ledger.slots
         if self.started and not self.draining:
@@ -154,17 +175,17 @@ class World:
             for reader in self.reading():
                 burst = max(1, self.share() // BURST)
                 assert min(left, self.share() - self.used(reader)) < burst, "a source waits for nothing"
-        assert ledger.finished == all(self.closed)
+        assert ledger.finished == (all(self.closed) and (self.draining or not self.listens))
 
     def has_room(self, worker: Living) -> bool:
         return worker.stage == self.sink or len(worker.holds) < self.depths[worker.stage]
 
     def reading(self) -> list[Reader]:
-        return [reader for reader in self.readers.values() if self.counts[reader.stream] is None]
+        return [reader for reader in self.readers.values() if reader.next or reader.slots]
 
     def used(self, reader: Reader) -> int:
-        """Slots that the stream's frames have, or may have."""
-        return self.read[reader.stream] - self.acknowledged[reader.stream] + len(reader.slots)
+        """Slots that the frames of its streams have, or may have."""
+        return sum(self.read[stream] - self.acknowledged[stream] for stream in reader.next) + len(reader.slots)
 
     def share(self) -> int:
         return max(1, self.limit // len(self.reading()))
@@ -181,11 +202,41 @@ class World:
         self.started = self.started or {w.stage for w in self.workers.values()} == set(range(self.sink + 1))
         self.perform(self.ledger.join(self._number, stage))
 
-    def join_ingest(self, stream: int) -> None:
+    def join_ingest(self, streams: list[int], stays: bool = False) -> None:
         self._number += 1
-        self.readers[self._number] = Reader(stream, self.read[stream] + 1)
-        self.perform(self.ledger.join_ingest(self._number, stream))
-        assert self.readers[self._number].dismissed == (self.draining or self.counts[stream] is not None)
+        left = [stream for stream in streams if self.counts[stream] is None]
+        reader = self.readers[self._number] = Reader({stream: self.read[stream] + 1 for stream in left}, stays)
+        self.perform(self.ledger.join_ingest(self._number, streams, stays))
+        assert reader.dismissed == (self.draining or not (left or stays))
+        assert reader.dismissed or reader.told_to_leave == set(streams) - set(left)
+
+    def add_stream(self, length: int) -> None:
+        """A stream comes while the pipeline runs."""
+        for of_each in (self.read, self.acknowledged, self.suspects, self.read_deaths):
+            of_each.append(0)
+        self.lengths.append(length)
+        self.log.append([])
+        self.counts.append(None)
+        self.closed.append(False)
+        self.drained.append(False)
+        assert self.ledger.add_stream() == len(self.lengths) - 1
+        self.settled()
+
+    def read_by(self, number: int, stream: int) -> None:
+        """A living ingest is given the stream."""
+        for reader in self.readers.values():
+            reader.next.pop(stream, None)
+        self.readers[number].next[stream] = self.read[stream] + 1
+        self.perform(self.ledger.read_by(number, stream))
+
+    def leave(self, stream: int) -> None:
+        """Nobody wants more of the stream."""
+        self.leaving.add(stream)
+        reader = next((reader for reader in self.readers.values() if stream in reader.next), None)
+        if reader is None:
+            self.end_stream(stream, drained=True)
+        self.perform(self.ledger.leave(stream))
+        assert reader is None or stream in reader.told_to_leave
 
     def lose(self, number: int, working: Key | None = None) -> None:
         TRIED["deaths"] += 1
@@ -193,12 +244,13 @@ class World:
         if number in self.readers:
             reader = self.readers.pop(number)
             self.free.update(reader.slots)
-            if working is not None and working[0] == reader.stream and working[1] > self.read[reader.stream]:
-                again = working[1] == self.suspects[reader.stream]
-                self.read_deaths[reader.stream] = self.read_deaths[reader.stream] + 1 if again else 1
-                self.suspects[reader.stream] = working[1]
-            if self.draining:
-                self.end_stream(reader.stream, drained=True)
+            if working is not None and working[0] in reader.next and working[1] > self.read[working[0]]:
+                stream, seq = working
+                self.read_deaths[stream] = self.read_deaths[stream] + 1 if seq == self.suspects[stream] else 1
+                self.suspects[stream] = seq
+            for stream in reader.next:
+                if self.draining or stream in self.leaving:
+                    self.end_stream(stream, drained=True)
             self.perform(self.ledger.lost(number, working))
             return
         worker = self.workers.pop(number)
@@ -220,30 +272,35 @@ class World:
         self.workers[number].retiring = True
         self.perform(self.ledger.retire(number))
 
-    def take(self, number: int, which: int, failed: bool) -> None:
-        """Ingest reads its next frame into one of its slots."""
+    def take(self, number: int, stream: int, which: int, failed: bool) -> None:
+        """Ingest reads the next frame of a stream into one of its slots."""
         reader = self.readers[number]
-        slot = reader.slots.pop(which % len(reader.slots))
-        key, body = (reader.stream, reader.seq), self.new_body()
+        slot, seq = reader.slots.pop(which % len(reader.slots)), reader.next[stream]
+        body = self.new_body()
         attempts = 1
-        if reader.seq == self.suspects[reader.stream]:
-            attempts = min(self.read_deaths[reader.stream] + 1, self.max_attempts)
-            self.suspects[reader.stream] = self.read_deaths[reader.stream] = 0
-        self.frames[key] = Known(slot, body, failed, attempts)
-        self.queues[self.sink if failed else 0].append(key)
-        self.read[reader.stream] += 1
-        reader.seq += 1
-        self.perform(self.ledger.read(number, key[1], Picture(slot, 7), body, failed))
+        if seq == self.suspects[stream]:
+            attempts = min(self.read_deaths[stream] + 1, self.max_attempts)
+            self.suspects[stream] = self.read_deaths[stream] = 0
+        self.frames[stream, seq] = Known(slot, body, failed, attempts)
+        self.queues[self.sink if failed else 0].append((stream, seq))
+        self.read[stream] += 1
+        reader.next[stream] += 1
+        self.perform(self.ledger.read(number, stream, seq, Picture(slot, 7), body, failed))
 
-    def end(self, number: int) -> None:
+    def can_end(self, reader: Reader, stream: int) -> bool:
+        return reader.dismissed or stream in reader.told_to_leave or reader.next[stream] > self.lengths[stream]
+
+    def end(self, number: int, stream: int) -> None:
+        """Ingest ends one of its streams."""
         reader = self.readers[number]
-        reader.ended = True
-        self.free.update(reader.slots)
-        reader.slots.clear()
-        drained = reader.dismissed or reader.seq <= self.lengths[reader.stream]
-        self.end_stream(reader.stream, drained)
-        self.perform(self.ledger.end(number, drained))
-        assert reader.dismissed
+        drained = reader.next.pop(stream) <= self.lengths[stream]
+        is_over = not reader.next and (self.draining or not reader.stays)
+        if is_over:
+            self.free.update(reader.slots)
+            reader.slots.clear()
+        self.end_stream(stream, drained)
+        self.perform(self.ledger.end(number, stream, drained))
+        assert reader.dismissed or not is_over
 
     def end_stream(self, stream: int, drained: bool) -> None:
         if self.counts[stream] is None:
@@ -291,9 +348,9 @@ class World:
 
     def drain(self) -> None:
         self.draining = True
-        reading = {reader.stream for reader in self.readers.values()}
+        read_by = {stream for reader in self.readers.values() for stream in reader.next}
         for stream in range(len(self.lengths)):
-            if stream not in reading:
+            if stream not in read_by:
                 self.end_stream(stream, drained=True)
         self.perform(self.ledger.drain())
 
@@ -319,12 +376,17 @@ class World:
         for _ in range(20 * (sum(self.lengths) + len(self.lengths) + len(self.workers) + 10)):
             if all(self.closed):
                 break
+            if self.listens and not self.draining and all(count is not None for count in self.counts):
+                self.drain()
             self.staff()
             self.work()
         assert all(self.closed), "it does not come to its end"
         for number in list(self.workers) + list(self.readers):
             self.lose(number)
         ledger = self.ledger
+        if self.listens and not self.draining:
+            assert not ledger.finished
+            self.drain()
         assert ledger.finished
         assert all(stream.balanced for stream in ledger.streams)
         assert sorted(ledger.free) == list(range(ledger.slots))
@@ -332,7 +394,7 @@ class World:
         assert not ledger.frames
         for stream, log in enumerate(self.log):
             assert log == list(range(1, self.read[stream] + 1)), "not each accepted frame once"
-            assert self.draining or self.read[stream] == self.lengths[stream]
+            assert self.draining or stream in self.leaving or self.read[stream] == self.lengths[stream]
 
     def staff(self) -> None:
         """One worker for what has none."""
@@ -342,19 +404,27 @@ class World:
                     if worker.stage == stage == self.sink:
                         self.lose(number)
                 self.join(stage)
-        for stream, count in enumerate(self.counts):
-            if count is None and not any(r.stream == stream for r in self.readers.values()):
-                self.join_ingest(stream)
+        unread = self.unread()
+        if unread:
+            self.join_ingest(unread)
+
+    def unread(self) -> list[int]:
+        """Streams that go on, and that no living ingest reads."""
+        read_by = {stream for reader in self.readers.values() for stream in reader.next}
+        return [stream for stream, count in enumerate(self.counts) if count is None and stream not in read_by]
 
     def work(self) -> None:
         """Each process does one thing."""
         for number, reader in list(self.readers.items()):
-            if reader.ended:
+            if reader.dismissed and not reader.next:
                 self.lose(number)
-            elif reader.dismissed or reader.seq > self.lengths[reader.stream]:
-                self.end(number)
-            elif reader.slots:
-                self.take(number, 0, failed=False)
+                continue
+            stream = min(reader.next, key=reader.next.__getitem__, default=None)
+            ready = [stream for stream in reader.next if self.can_end(reader, stream)]
+            if ready:
+                self.end(number, ready[0])
+            elif reader.slots and stream is not None:
+                self.take(number, stream, 0, failed=False)
         for number, worker in list(self.workers.items()):
             if worker.stage == self.sink:
                 for stream in range(len(self.lengths)):

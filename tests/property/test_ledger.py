@@ -38,8 +38,9 @@ class LedgerMachine(RuleBasedStateMachine):
         resumed=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=3),
         staff=st.lists(st.integers(0, 3), min_size=3, max_size=3),
         staffed=st.sampled_from([True, True, True, False]),
+        listens=st.booleans(),
     )
-    def start(self, stages, lengths, more_slots, max_attempts, resumed, staff, staffed):
+    def start(self, stages, lengths, more_slots, max_attempts, resumed, staff, staffed, listens):
         world = self.world = World(stages, lengths, len(lengths) + more_slots, max_attempts)
         for stream, (published, failed, closed) in enumerate(resumed[: len(lengths)]):
             published = min(published, lengths[stream])
@@ -50,6 +51,7 @@ class LedgerMachine(RuleBasedStateMachine):
             world.read[stream] = world.acknowledged[stream] = published
             world.closed[stream] = closed
             world.counts[stream] = published if closed else None
+        world.listens = world.ledger.listens = listens
         world.settled()
         for stage, count in enumerate(staff[:stages]):
             for _ in range(count):
@@ -80,14 +82,38 @@ class LedgerMachine(RuleBasedStateMachine):
     def the_sink_joins(self):
         self.world.join(self.world.sink)
 
-    @rule(pick=PICKS)
-    def an_ingest_joins(self, pick):
-        """Also one whose stream has ended meanwhile: it was being started then."""
+    @rule(pick=PICKS, most=st.integers(0, 4), stays=st.booleans())
+    def an_ingest_joins(self, pick, most, stays):
+        """Also one whose streams, or some of them, have ended meanwhile: it was being started then."""
         world = self.world
-        read_by = {reader.stream for reader in world.readers.values()}
+        read_by = {stream for reader in world.readers.values() for stream in reader.next}
         unread = [stream for stream in range(len(world.lengths)) if stream not in read_by]
-        if unread:
-            world.join_ingest(unread[pick % len(unread)])
+        if (unread or stays) and len(world.readers) < 4:
+            at = pick % (len(unread) or 1)
+            world.join_ingest(unread[at : at + most], stays)
+
+    @precondition(lambda self: len(self.world.lengths) < 6 and not self.world.draining)
+    @rule(length=st.integers(0, 20))
+    def a_stream_comes(self, length):
+        self.world.add_stream(length)
+
+    @precondition(lambda self: self.world.readers and not self.world.draining)
+    @rule(pick=PICKS, stream=PICKS)
+    def an_ingest_is_given_a_stream(self, pick, stream):
+        """One that nobody reads, or that another one has read until now."""
+        world = self.world
+        reading = {n: r for n, r in world.readers.items() if not r.dismissed}
+        going_on = [s for s, count in enumerate(world.counts) if count is None and s not in world.leaving]
+        if reading and going_on:
+            number, reader = self.pick(reading, pick)
+            stream = going_on[stream % len(going_on)]
+            if reader.stays and stream not in reader.next:
+                world.read_by(number, stream)
+
+    @rule(stream=PICKS, really=st.integers(0, 4))
+    def a_stream_is_left(self, stream, really):
+        if not really:
+            self.world.leave(stream % len(self.world.lengths))
 
     @precondition(lambda self: self.world.workers)
     @rule(pick=PICKS, frame=PICKS, at_work=st.integers(0, 3))
@@ -100,11 +126,15 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world.lose(number, working)
 
     @precondition(lambda self: self.world.readers)
-    @rule(pick=PICKS, at_work=st.sampled_from([None, 0, -1, 1, 2]))
-    def an_ingest_dies(self, pick, at_work):
+    @rule(pick=PICKS, stream=PICKS, at_work=st.sampled_from([None, 0, -1, 1, 2]))
+    def an_ingest_dies(self, pick, stream, at_work):
         """At its next frame, after it, or at a later one (what it had read before that was not sent yet)."""
         number, reader = self.pick(self.world.readers, pick)
-        self.world.lose(number, None if at_work is None else (reader.stream, reader.seq + at_work))
+        if at_work is None or not reader.next:
+            self.world.lose(number, None)
+        else:
+            stream, seq = self.pick(reader.next, stream)
+            self.world.lose(number, (stream, seq + at_work))
 
     @precondition(lambda self: self.world.frames)
     @rule(pick=PICKS, deaths=st.integers(1, 4), replaced=st.booleans())
@@ -131,28 +161,35 @@ class LedgerMachine(RuleBasedStateMachine):
         world = self.world
         for _ in range(count):
             reading = {
-                n: r for n, r in world.readers.items() if r.slots and r.seq <= world.lengths[r.stream] and not r.ended
+                (number, stream): seq
+                for number, reader in world.readers.items()
+                for stream, seq in reader.next.items()
+                if reader.slots and seq <= world.lengths[stream]
             }
             if not reading:
                 return
-            number, reader = self.pick(reading, pick)
-            condemned = world.ledger.condemned(reader.stream) and reader.seq == world.suspects[reader.stream]
-            world.take(number, slot, failed or condemned)
+            (number, stream), seq = self.pick(reading, pick)
+            condemned = world.ledger.condemned(stream) and seq == world.suspects[stream]
+            world.take(number, stream, slot, failed or condemned)
 
     @rule(pick=PICKS, again=st.booleans())
     def ingest_ends(self, pick, again):
-        """`again`: a replacement was being started meanwhile; it is sent home, and says that it has ended too."""
+        """`again`: a replacement was being started meanwhile; it is told so, and says that it has ended too."""
         world = self.world
         ready = {
-            n: r for n, r in world.readers.items() if not r.ended and (r.dismissed or r.seq > world.lengths[r.stream])
+            (number, stream): reader
+            for number, reader in world.readers.items()
+            for stream in reader.next
+            if world.can_end(reader, stream)
         }
         if ready:
-            number, reader = self.pick(ready, pick)
-            world.end(number)
-            if again:
+            (number, stream), reader = self.pick(ready, pick)
+            world.end(number, stream)
+            if again and not reader.next:
                 world.lose(number)
-                world.join_ingest(reader.stream)
-                world.end(max(world.readers))
+                world.join_ingest([stream])
+                assert world.readers[max(world.readers)].dismissed
+                world.perform(world.ledger.end(max(world.readers), stream, drained=True))
 
     @rule(pick=PICKS, frame=PICKS, fails=st.lists(st.booleans(), min_size=1, max_size=5), again=st.booleans())
     def a_worker_finishes(self, pick, frame, fails, again):
@@ -215,9 +252,9 @@ class LedgerMachine(RuleBasedStateMachine):
             case 2:
                 world.nothing(ledger.closed(dead, stream))
             case 3:
-                world.nothing(ledger.end(dead, drained=False))
+                world.nothing(ledger.end(dead, stream, drained=False))
             case 4:
-                world.nothing(ledger.read(dead, world.read[stream] + 1, Picture(0, 1), b"late", failed=False))
+                world.nothing(ledger.read(dead, stream, world.read[stream] + 1, Picture(0, 1), b"late", failed=False))
             case _:
                 world.nothing(ledger.lost(dead, (stream, seq)), stale=False)
 
@@ -243,12 +280,21 @@ class LedgerMachine(RuleBasedStateMachine):
             world.nothing(world.ledger.closed(number, stream))
 
     @precondition(lambda self: self.world.readers)
-    @rule(pick=PICKS, seq=st.integers(1, 22), slot=st.integers(0, 20))
-    def an_ingest_speaks_out_of_turn(self, pick, seq, slot):
+    @rule(pick=PICKS, stream=st.integers(0, 7), seq=st.integers(1, 22), slot=st.integers(0, 20))
+    def an_ingest_speaks_out_of_turn(self, pick, stream, seq, slot):
         world = self.world
         number, reader = self.pick(world.readers, pick)
-        if seq != reader.seq or slot not in reader.slots:
-            world.nothing(world.ledger.read(number, seq, Picture(slot, 1), b"out of turn", failed=False))
+        if seq != reader.next.get(stream) or slot not in reader.slots:
+            world.nothing(world.ledger.read(number, stream, seq, Picture(slot, 1), b"out of turn", failed=False))
+
+    @precondition(lambda self: self.world.readers)
+    @rule(pick=PICKS, stream=st.integers(0, 7))
+    def an_ingest_ends_what_it_does_not_read(self, pick, stream):
+        world = self.world
+        number, reader = self.pick(world.readers, pick)
+        is_anothers = stream >= len(world.lengths) or world.counts[stream] is None
+        if stream not in reader.next and is_anothers:
+            world.nothing(world.ledger.end(number, stream, drained=False))
 
     # ---- which -------------------------------------------------------------------------------------------
 

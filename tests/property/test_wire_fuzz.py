@@ -27,12 +27,14 @@ BY_TYPE = {
     wire.Seq: st.integers(1, 2**63 - 1),
     wire.UInt63 | None: st.none() | UINT63,
     wire.Picture: st.builds(wire.Picture, UINT32, st.none() | UINT63),
+    wire.StreamName: st.text(min_size=1, max_size=40),
     str: st.text(max_size=40),
     bool: st.booleans(),
     bytes: st.binary(max_size=200),
 }
 BY_FIELD = {
     (wire.Refused, "exit_code"): st.integers(1, 255),
+    (wire.Open, "upload"): st.text(max_size=40),
     (wire.Grant, "slots"): st.lists(UINT32, max_size=40),
 }
 
@@ -103,7 +105,7 @@ def test_a_damaged_part_is_messages_or_a_wire_error(part: list[wire.Message], da
 def test_another_version_says_so(part: list[wire.Message], version: int) -> None:
     data = b"z" + bytes([version]) + wire.encode(part)[2:]
     for decode in decoders_of(part):
-        with pytest.raises(WireError, match=rf"it speaks version {version} of the wire, this is version 2\b"):
+        with pytest.raises(WireError, match=rf"it speaks version {version} of the wire, this is version 3\b"):
             decode(data)
 
 
@@ -119,11 +121,12 @@ def test_whatever_else_comes_from_outside_has_one_error_too(data: bytes) -> None
 SPICES = [
     *(wire.encode([message]) for message in (
         wire.Bound(1, "tcp://127.0.0.1:5560", "tcp://127.0.0.1:5561"),
-        wire.Ready(7, 2000),
         wire.Ready(7),
+        wire.Listed(7, 1, 2000),
+        wire.Open(7, 1, "alice", "0123456789abcdef"),
         wire.Refused(3, "no such model", 4),
-        wire.Read(2, 1, wire.Picture(3, 150_000), False, b"\x85\xa4type\xa5frame"),
-        wire.End(2, 9, 3, True),
+        wire.Read(2, 0, 1, wire.Picture(3, 150_000), False, b"\x85\xa4type\xa5frame"),
+        wire.End(2, 0, 9, 3, True),
         wire.Output(9, 0, 17, False, bytes(range(256))),
         wire.PublishedUpTo(4, 1, 2**62),
         wire.Closed(4, 1),
@@ -131,6 +134,9 @@ SPICES = [
         wire.Grant(list(range(40))),
         wire.Close(0, 500, False),
         wire.Stop(),
+        wire.Opened(4, "gate.alice", 17, False),
+        wire.Leave(4),
+        wire.Stream(4, "gate.alice"),
     )),
     wire.encode([wire.Work(0, seq, wire.Picture(seq, 7), 1, b"body") for seq in range(1, 6)] + [wire.Stop()]),
     wire.PREFIX,
@@ -169,7 +175,7 @@ def spiced(rng: random.Random) -> bytes:
             case 4 if len(data) > 3:
                 data[rng.choice((2, 3))] = rng.randrange(0x90, 0x9C)  # another number of messages or fields
             case 5 if len(data) > 4:
-                data[4] = rng.randrange(26)  # another tag
+                data[4] = rng.randrange(29)  # another tag
     return bytes(data)
 
 

@@ -105,7 +105,9 @@ class World:
         """All workers say that they are."""
         self.say("sink", wire.Bound, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
         for name in self.processes.names:
-            self.say(name, wire.Ready, *([total] if name.startswith("ingest") else []))
+            self.say(name, wire.Ready)
+            if name.startswith("ingest"):
+                self.say(name, wire.Listed, 0, total)
 
     def ask(self, command: str, **counts: Any) -> None:
         """Over the control socket."""
@@ -115,7 +117,7 @@ class World:
         """The end of a good run: the stream's end is read and published, everybody leaves who is asked to."""
         stream = self.broker.ledger.streams[0]
         if "ingest-yard" in self.processes.names:
-            self.say("ingest-yard", wire.End, stream.read, 0, stream.drained)
+            self.say("ingest-yard", wire.End, 0, stream.read, 0, stream.drained)
             yield
             assert wire.Stop() in self.heard("ingest-yard")
             self.processes.end("ingest-yard", 0)
@@ -144,7 +146,7 @@ def read_one(world: World, seq: int = 1) -> History:
         world.make_ready(total=1)
         yield
         yield
-    world.say("ingest-yard", wire.Read, seq, PICTURE, False, b"read")
+    world.say("ingest-yard", wire.Read, 0, seq, PICTURE, False, b"read")
     yield
 
 
@@ -166,7 +168,7 @@ def test_a_frame_from_its_source_to_the_end_of_the_run(world: World) -> None:
         (grant,) = world.heard("ingest-yard")
         assert isinstance(grant, wire.Grant)
         picture = wire.Picture(grant.slots[0], 100)
-        world.say("ingest-yard", wire.Read, 1, picture, False, b"read")
+        world.say("ingest-yard", wire.Read, 0, 1, picture, False, b"read")
         yield
         yield
         assert world.heard("detect-0") == [wire.Work(0, 1, picture, 1, b"read")]
@@ -255,7 +257,7 @@ def test_a_frame_that_kills_three_workers_is_a_failed_result(world: World) -> No
         ("detect-0", (wire.PublishedUpTo, 0, 1), "PublishedUpTo while working"),
         ("detect-0", (wire.Ready,), "Ready while working"),
         ("sink", (wire.Output, 0, 1, False, b""), "Output while working"),
-        ("ingest-yard", (wire.End, 5, 0, False), "ended after frame 5"),
+        ("ingest-yard", (wire.End, 0, 5, 0, False), "ended after frame 5"),
     ],
 )
 def test_who_says_what_it_may_not_is_replaced(
@@ -288,7 +290,7 @@ def test_ctrl_c_drains_what_is_under_way(world: World) -> None:
         yield
         assert world.broker.life.state == "draining"
         assert wire.Stop() in world.heard("ingest-yard")
-        world.say("ingest-yard", wire.End, 1, 0, True)
+        world.say("ingest-yard", wire.End, 0, 1, 0, True)
         world.processes.end("ingest-yard", 0)
         yield
         yield from publish_one(world)

@@ -11,7 +11,14 @@ from zpipe.rules.conduct import MAY_SAY, Kind, Phase, kind_of
 SAYINGS = get_args(wire.FromWorker)
 
 LIVES: dict[Kind, list[tuple[type[wire.FromWorker], Phase]]] = {
-    "ingest": [(wire.Ready, "working"), (wire.Read, "working"), (wire.Read, "working"), (wire.End, "ended")],
+    "ingest": [
+        (wire.Ready, "working"),
+        (wire.Open, "working"),
+        (wire.Listed, "working"),
+        (wire.Read, "working"),
+        (wire.End, "working"),
+        (wire.Read, "working"),
+    ],
     "stage": [(wire.Ready, "working"), (wire.Output, "working"), (wire.Output, "working")],
     "sink": [
         (wire.Bound, "bound"),
@@ -33,7 +40,7 @@ def test_the_life_of_a_worker_is_in_the_table(kind: Kind) -> None:
 
 
 def test_nothing_else_is_in_it() -> None:
-    """Edge 27: Ready twice, End from a stage, anything after End, a frame before Ready, Bound from who is no sink."""
+    """Edge 27: Ready twice, End from a stage, a frame before Ready, Bound from who is no sink."""
     lives = set()
     for kind, life in LIVES.items():
         phase: Phase = "starting"

@@ -52,22 +52,30 @@ class CloseStream(NamedTuple):
     total: int
 
 
+class LeaveStream(NamedTuple):
+    """Let the ingest worker read no more of the stream; it goes on with its others."""
+
+    worker: int
+    stream: int
+
+
 class DismissWorker(NamedTuple):
     """The worker holds nothing and gets nothing more: let it stop."""
 
     worker: int
 
 
-Action = SendFrame | CondemnFrame | GrantSlots | CloseStream | DismissWorker
+Action = SendFrame | CondemnFrame | GrantSlots | CloseStream | LeaveStream | DismissWorker
 
 
 @dataclass(slots=True)
 class Stream:
     """The account of one stream. `read` counts accepted frames; `count` is their final number once it is known.
 
-    `closing`: the sink that was told to publish the end. `suspect`: the frame that the last ingest was reading when it
-    died, and `attempts` how often that happened, counted from 1. (The suspect is not always the next frame to be read:
-    frames that the dead ingest had read before it may not have been sent.)
+    `reader`: the living ingest worker that reads it; `leaving`: nothing more of it is to be read. `closing`: the sink
+    that was told to publish the end. `suspect`: the frame that the last ingest was reading when it died, and `attempts`
+    how often that happened, counted from 1. (The suspect is not always the next frame to be read: frames that the dead
+    ingest had read before it may not have been sent.)
     """
 
     read: int = 0
@@ -76,11 +84,18 @@ class Stream:
     failed: int = 0
     dropped: int = 0
     count: int | None = None
+    reader: int | None = None
+    leaving: bool = False
     drained: bool = False
     closed: bool = False
     closing: int | None = None
     suspect: int = 0
     attempts: int = 1
+
+    @property
+    def in_flight(self) -> int:
+        """Frames of it that are not published yet."""
+        return self.read - self.published
 
     @property
     def balanced(self) -> bool:
@@ -100,7 +115,17 @@ class Holder:
 
 @dataclass(slots=True)
 class Reader:
-    """The living ingest worker of a stream and the slots that it may still fill."""
+    """A living ingest worker: the streams that it reads and that have not ended, the slots that it may still fill.
 
-    stream: int
+    `in_flight`: frames of those streams together. `stays`: it is not sent home after its last stream, others may come.
+    """
+
+    stays: bool = False
+    streams: set[int] = field(default_factory=set)
     granted: set[int] = field(default_factory=set)
+    in_flight: int = 0
+
+    @property
+    def used(self) -> int:
+        """Slots that its frames have, or may have."""
+        return self.in_flight + len(self.granted)

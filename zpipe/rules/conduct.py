@@ -6,7 +6,7 @@ count, and it is replaced.
 
 from typing import Literal
 
-from zpipe.wire import Bound, Closed, End, FromWorker, Output, PublishedUpTo, Read, Ready, Refused
+from zpipe.wire import Bound, Closed, End, FromWorker, Listed, Open, Output, PublishedUpTo, Read, Ready, Refused
 
 Kind = Literal["ingest", "stage", "sink"]
 """Of workers: all model stages are alike here."""
@@ -15,8 +15,10 @@ Phase = Literal["starting", "bound", "working", "ended"]
 
 MAY_SAY: dict[tuple[Kind, Phase, type[FromWorker]], Phase] = {
     ("ingest", "starting", Ready): "working",
+    ("ingest", "working", Listed): "working",
+    ("ingest", "working", Open): "working",
     ("ingest", "working", Read): "working",
-    ("ingest", "working", End): "ended",
+    ("ingest", "working", End): "working",  # of one of its streams
     ("stage", "starting", Ready): "working",
     ("stage", "working", Output): "working",
     ("sink", "starting", Bound): "bound",

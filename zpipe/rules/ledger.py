@@ -7,16 +7,19 @@ the actions that they return, in order. One frame's life:
                  ▲                 │ lost                                                 (its slot is free again)
                  └──── in front ◀──┘
 
-The invariant, which every event keeps (`check` states it, the property tests attack it): each accepted and
+The invariant, which every event keeps (rules/invariant.py states it, the property tests attack it): each accepted and
 unpublished frame is in exactly one place, a queue or one living worker's hands, and owns exactly one slot.
 From it follow the promises. *One result per frame*: nothing but `published` removes a frame. *Exactly once*: an
 output counts only if it comes from the worker that holds the frame now, so what a dead worker sent too late is
 ignored. *Memory*: a slot is freed only when no worker can still read it. *Bounded*: a source can put no frame
 in flight without a slot that was granted to it.
+
+Streams come and go, an ingest worker reads any number of them. What a frame costs does not depend on how many there
+are: only what happens once to a worker, or once to a run, goes through streams.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from zpipe.rules.accounts import (
     Action,
@@ -26,19 +29,21 @@ from zpipe.rules.accounts import (
     Frame,
     GrantSlots,
     Holder,
+    LeaveStream,
     Reader,
     SendFrame,
     Stream,
 )
-from zpipe.rules.credit import BURST, DEPTH, MOST_DEPTH, SINK_DEPTH
+from zpipe.rules.credit import DEPTH, SINK_DEPTH
+from zpipe.rules.dealing import deal
 from zpipe.wire import Picture
 
 
 class Ledger:
-    """All frames in flight of a pipeline with `stages` model stages, `streams` streams and `slots` frame slots.
+    """All frames in flight of a pipeline with `stages` model stages, `streams` at first, and `slots` frame slots.
 
-    Workers are numbers that are never used twice: a message from a number that is not here any more is stale.
-    Stages count from 0; number `stages` is the sink.
+    Workers are numbers that are never used twice: a message from a number that is not here any more is stale. So are
+    streams. Stages count from 0; number `stages` is the sink. `listens`: streams may come as long as it is not drained.
     """
 
     def __init__(self, stages: int, streams: int, slots: int, max_attempts: int = 3) -> None:
@@ -54,7 +59,10 @@ class Ledger:
         self.limit = slots
         self.draining = False
         self.started = False
+        self.listens = False
         self.stale = 0
+        self.published_in_all = 0
+        self._unclosed = streams
         self._stages: list[list[Holder]] = [[] for _ in range(stages + 1)]
         self._ids: list[list[int]] = [[] for _ in range(stages + 1)]
         self._depths = [DEPTH] * stages + [SINK_DEPTH]
@@ -75,11 +83,32 @@ class Ledger:
             self.started = True
         return self._grant(actions)
 
-    def join_ingest(self, worker: int, stream: int) -> list[Action]:
-        """The ingest worker of a stream is ready; it starts at `streams[stream].read + 1`."""
-        self.ingests[worker] = Reader(stream)
-        if self.draining or self.streams[stream].count is not None:
+    def join_ingest(self, worker: int, streams: Collection[int] = (), stays: bool = False) -> list[Action]:
+        """An ingest worker is ready; it starts each of its streams at `streams[stream].read + 1`.
+
+        `stays`: more streams may come to it (`read_by`), so it is not sent home when it has none.
+        """
+        reader = self.ingests[worker] = Reader(stays)
+        actions: list[Action] = []
+        for number in streams:
+            if self.streams[number].count is None:
+                self._give(number, worker)
+            else:  # it has ended while the worker was started
+                actions.append(LeaveStream(worker, number))
+        if self.draining or not (reader.streams or stays):
             return [DismissWorker(worker)]
+        return self._grant(actions)
+
+    def add_stream(self) -> int:
+        """One more stream, that nobody reads yet; its number."""
+        self.streams.append(Stream())
+        self._unclosed += 1
+        return len(self.streams) - 1
+
+    def read_by(self, worker: int, stream: int) -> list[Action]:
+        """The living ingest worker reads this stream too from now on, and whoever has read it does not any more."""
+        self._take(stream)
+        self._give(stream, worker)
         return self._grant([])
 
     def lost(self, worker: int, working: tuple[int, int] | None = None) -> list[Action]:
@@ -88,9 +117,9 @@ class Ledger:
         What it held goes to others ahead of the queue, in the order in which it held it. Only the frame in
         work is blamed. The sink is never a reason to fail a frame: it runs no model.
         """
-        ingest = self.ingests.pop(worker, None)
-        if ingest is not None:
-            return self._ingest_lost(ingest, working)
+        reader = self.ingests.pop(worker, None)
+        if reader is not None:
+            return self._ingest_lost(reader, working)
         record = self.workers.pop(worker, None)
         if record is None:
             return []
@@ -133,34 +162,43 @@ class Ledger:
 
     # ---- frames go on -------------------------------------------------------------------------------------
 
-    def read(self, worker: int, seq: int, picture: Picture, body: bytes, failed: bool) -> list[Action]:
-        """Ingest has put the picture of frame `seq` of its stream into a slot (or found that it is unreadable)."""
-        ingest = self.ingests.get(worker)
-        if ingest is None or picture.slot not in ingest.granted or seq != self.streams[ingest.stream].read + 1:
+    def read(self, worker: int, stream: int, seq: int, picture: Picture, body: bytes, failed: bool) -> list[Action]:
+        """Ingest has put the picture of frame `seq` of a stream into a slot (or found that it is unreadable)."""
+        reader = self.ingests.get(worker)
+        if reader is None or picture.slot not in reader.granted or stream not in reader.streams:
             self.stale += 1
             return []
-        stream = self.streams[ingest.stream]
-        ingest.granted.discard(picture.slot)
-        stream.read += 1
+        account = self.streams[stream]
+        if seq != account.read + 1:
+            self.stale += 1
+            return []
+        reader.granted.discard(picture.slot)
+        reader.in_flight += 1
+        account.read += 1
         attempts = 1
-        if seq == stream.suspect:
-            attempts, stream.suspect, stream.attempts = min(stream.attempts, self.max_attempts), 0, 1
+        if seq == account.suspect:
+            attempts, account.suspect, account.attempts = min(account.attempts, self.max_attempts), 0, 1
         stage = self.sink if failed else 0
-        frame = Frame(ingest.stream, seq, picture, body, failed, stage, None, attempts)
-        self.frames[ingest.stream, seq] = frame
+        frame = Frame(stream, seq, picture, body, failed, stage, None, attempts)
+        self.frames[stream, seq] = frame
         self.queues[stage].append(frame)
         return self._dispatch(stage)
 
-    def end(self, worker: int, drained: bool) -> list[Action]:
-        """Ingest has come to the end of its source, or has stopped because it was asked to (`drained`)."""
-        ingest = self.ingests.get(worker)
-        if ingest is None:
+    def end(self, worker: int, stream: int, drained: bool) -> list[Action]:
+        """Ingest has come to the end of a source, or has stopped reading it because it was asked to (`drained`)."""
+        reader = self.ingests.get(worker)
+        is_its_own = reader is not None and stream in reader.streams
+        if reader is None or not (is_its_own or self.has_ended(stream)):
             self.stale += 1
             return []
-        self.free += sorted(ingest.granted, reverse=True)
-        ingest.granted.clear()
-        actions = self._end_stream(ingest.stream, drained)
-        actions.append(DismissWorker(worker))
+        actions: list[Action] = []
+        if is_its_own:
+            self._take(stream)
+            actions += self._end_stream(stream, drained)
+        if not reader.streams and (self.draining or not reader.stays):
+            self.free += sorted(reader.granted, reverse=True)
+            reader.granted.clear()
+            actions.append(DismissWorker(worker))
         return self._grant(actions)
 
     def output(self, worker: int, stream: int, seq: int, body: bytes, failed: bool) -> list[Action]:
@@ -192,6 +230,7 @@ class Ledger:
             self.stale += 1
             return []
         account = self.streams[stream]
+        before = account.published
         while account.published < seq:
             frame = record.held.pop((stream, account.published + 1), None)
             if frame is None:
@@ -202,6 +241,9 @@ class Ledger:
             account.ok += not frame.failed
             account.failed += frame.failed
             self.free.append(frame.picture.slot)
+        self.published_in_all += account.published - before
+        if account.reader is not None:
+            self.ingests[account.reader].in_flight -= account.published - before
         actions: list[Action] = []
         self._close(stream, actions)
         return self._grant(actions)
@@ -212,16 +254,24 @@ class Ledger:
         if record is None or self.streams[stream].closing != worker:
             self.stale += 1
         else:
+            self._unclosed -= not self.streams[stream].closed
             self.streams[stream].closed = True
         return []
+
+    def leave(self, stream: int) -> list[Action]:
+        """Read nothing more of this stream; finish what is in flight of it, and close it where it stands."""
+        account = self.streams[stream]
+        account.leaving = True
+        if account.reader is not None:
+            return [LeaveStream(account.reader, stream)]
+        return self._end_stream(stream, drained=True) if account.count is None else []
 
     def drain(self) -> list[Action]:
         """Read nothing more; finish what is in flight; close every stream where it stands."""
         self.draining = True
         actions: list[Action] = [DismissWorker(worker) for worker in self.ingests]
-        reading = {ingest.stream for ingest in self.ingests.values()}
         for number, stream in enumerate(self.streams):
-            if number not in reading and stream.count is None:
+            if stream.reader is None and stream.count is None:
                 actions += self._end_stream(number, drained=True)
         return actions
 
@@ -229,12 +279,18 @@ class Ledger:
 
     @property
     def finished(self) -> bool:
-        """Every stream's end is published."""
-        return all(stream.closed for stream in self.streams)
+        """Every stream's end is published, and no further one can come."""
+        return not self._unclosed and (self.draining or not self.listens)
+
+    def has_ended(self, stream: int) -> bool:
+        """There is such a stream, and all of it is read."""
+        return stream < len(self.streams) and self.streams[stream].count is not None
 
     def resume(self, stream: int, published: int, ok: int, failed: int, closed: bool) -> None:
         """Start the stream's account where an earlier run's results file ends."""
         account = self.streams[stream]
+        self.published_in_all += published - account.published
+        self._unclosed += account.closed - closed
         account.read = account.published = published
         account.ok, account.failed, account.closed = ok, failed, closed
         account.count = published if closed else None
@@ -243,41 +299,37 @@ class Ledger:
         """The stream's suspect has killed ingest so often that a new ingest must not read it."""
         return self.streams[stream].attempts > self.max_attempts
 
-    def check(self) -> None:
-        """Assert the invariant of this module; O(frames in flight)."""
-        places: dict[tuple[int, int], int] = {}
-        for stage, queue in enumerate(self.queues):
-            for frame in queue:
-                assert frame.stage == stage
-                assert frame.holder is None
-                places[frame.stream, frame.seq] = places.get((frame.stream, frame.seq), 0) + 1
-        for worker, record in self.workers.items():
-            assert len(record.held) <= max(record.depth, MOST_DEPTH)  # `tune` may have lowered it
-            for key, frame in record.held.items():
-                assert key == (frame.stream, frame.seq)
-                assert (frame.holder, frame.stage) == (worker, record.stage)
-                places[key] = places.get(key, 0) + 1
-        assert places == dict.fromkeys(self.frames, 1), "a frame is in no place or in two"
-        slots = [frame.picture.slot for frame in self.frames.values()] + self.free
-        slots += [slot for ingest in self.ingests.values() for slot in ingest.granted]
-        assert sorted(slots) == list(range(self.slots)), "a slot is lost or owned twice"
-        for number, stream in enumerate(self.streams):
-            assert stream.published == stream.ok + stream.failed
-            in_flight = sorted(seq for owner, seq in self.frames if owner == number)
-            assert in_flight == list(range(stream.published + 1, stream.read + 1))
-
     # ---- inside -------------------------------------------------------------------------------------------
 
-    def _ingest_lost(self, ingest: Reader, working: tuple[int, int] | None) -> list[Action]:
-        self.free += sorted(ingest.granted, reverse=True)
-        stream = self.streams[ingest.stream]
-        if working is not None and working[0] == ingest.stream and working[1] > stream.read:
-            if working[1] != stream.suspect:
-                stream.suspect, stream.attempts = working[1], 1
-            stream.attempts += 1
+    def _give(self, number: int, worker: int) -> None:
+        stream, reader = self.streams[number], self.ingests[worker]
+        stream.reader = worker
+        reader.streams.add(number)
+        reader.in_flight += stream.in_flight
+
+    def _take(self, number: int) -> None:
+        """Nobody reads the stream any more."""
+        stream = self.streams[number]
+        if stream.reader is not None:
+            reader = self.ingests[stream.reader]
+            reader.streams.discard(number)
+            reader.in_flight -= stream.in_flight
+            stream.reader = None
+
+    def _ingest_lost(self, reader: Reader, working: tuple[int, int] | None) -> list[Action]:
+        self.free += sorted(reader.granted, reverse=True)
+        if working is not None and working[0] in reader.streams:
+            stream = self.streams[working[0]]
+            if working[1] > stream.read:
+                if working[1] != stream.suspect:
+                    stream.suspect, stream.attempts = working[1], 1
+                stream.attempts += 1
         actions: list[Action] = []
-        if self.draining and stream.count is None:
-            actions = self._end_stream(ingest.stream, drained=True)
+        for number in sorted(reader.streams):
+            stream = self.streams[number]
+            stream.reader = None
+            if self.draining or stream.leaving:
+                actions += self._end_stream(number, drained=True)
         return self._grant(actions)
 
     def _end_stream(self, number: int, drained: bool) -> list[Action]:
@@ -319,33 +371,12 @@ class Ledger:
         return best
 
     def _grant(self, actions: list[Action]) -> list[Action]:
-        """Deal the free slots to the sources, evenly: none may starve another of memory."""
+        """Deal the free slots to the readers."""
         room_for = self.limit - (self.slots - len(self.free))
         if not self.started or self.draining or room_for <= 0:
             return actions
-        reading = {w: i for w, i in self.ingests.items() if self.streams[i.stream].count is None}
-        if not reading:
-            return actions
-        share = max(1, self.limit // len(reading))
-        burst = max(1, share // BURST)
-        grants: dict[int, list[int]] = {}
-        for worker in self._by_share(reading):
-            account, ingest = self.streams[reading[worker].stream], reading[worker]
-            room = min(room_for, share - (account.read - account.published) - len(ingest.granted))
-            for _ in range(room if room >= burst else 0):
-                slot = self.free.pop()
-                ingest.granted.add(slot)
-                grants.setdefault(worker, []).append(slot)
-                room_for -= 1
-        actions += (GrantSlots(worker, slots) for worker, slots in grants.items())
+        for worker, count in deal(self.ingests, room_for, self.limit):
+            slots = [self.free.pop() for _ in range(count)]
+            self.ingests[worker].granted.update(slots)
+            actions.append(GrantSlots(worker, slots))
         return actions
-
-    def _by_share(self, reading: dict[int, Reader]) -> Iterator[int]:
-        if len(reading) == 1:
-            return iter(reading)
-
-        def taken(worker: int) -> int:
-            account = self.streams[reading[worker].stream]
-            return account.read - account.published + len(reading[worker].granted)
-
-        return iter(sorted(reading, key=taken))

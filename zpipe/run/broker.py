@@ -174,10 +174,10 @@ class Broker:
                 return actions
             case wire.PublishedUpTo(number, stream, seq) if stream < len(ledger.streams):
                 return ledger.published(number, stream, seq)
-            case wire.Read(number, seq, picture, failed, body):
-                actions = ledger.read(number, seq, picture, body, failed)
+            case wire.Read(number, stream, seq, picture, failed, body):
+                actions = ledger.read(number, stream, seq, picture, body, failed)
                 if failed:
-                    self.status.count_failure(worker.stage.name, (worker.stage.number, seq), body)
+                    self.status.count_failure(worker.stage.name, (stream, seq), body)
                 return actions
             case wire.Closed(number, stream) if stream < len(ledger.streams):
                 return ledger.closed(number, stream)
@@ -188,22 +188,22 @@ class Broker:
     def _take_news(self, worker: Worker, message: wire.FromWorker) -> None:
         """What a worker says of itself."""
         match message:
-            case wire.Ready(total=total):
-                if worker.stage.kind == "ingest":
-                    self.status.totals[worker.stage.number] = total
-                    self._results.keep_list(str(self.config.ingest[worker.stage.number].stream))
+            case wire.Ready():
                 self._joining.append(worker)
+            case wire.Listed(stream=stream, total=total):
+                self.status.totals[stream] = total
+                self._results.keep_list(str(self.config.ingest[stream].stream))
             case wire.Bound(publish=publish, history=history):
                 self._handover.endpoints = self.status.publish, self.status.history = publish, history
                 self.life.move("bound")
                 self._report(self._snapshot)
-            case wire.End(count=count, skipped=skipped, drained=drained):
-                if count != self.ledger.streams[worker.stage.number].read:
+            case wire.End(stream=stream, count=count, skipped=skipped, drained=drained):
+                if count != self.ledger.streams[stream].read:
                     self._refuse(worker, f"it ended after frame {count}, and not all before it have come")
                     return
-                self.status.skipped[worker.stage.number] = skipped
+                self.status.skipped[stream] = skipped
                 worker.stage.wanted = 0
-                self._perform(self.ledger.end(worker.number, drained))
+                self._perform(self.ledger.end(worker.number, stream, drained))
             case wire.Refused(reason=reason, exit_code=exit_code):
                 self._fail(RunFailed(f"{worker.name}: {reason}", exit_code))
 
@@ -220,7 +220,7 @@ class Broker:
             self._joining.remove(worker)
             self.supervisor.ready(worker)
             if worker.stage.kind == "ingest":
-                self._perform(self.ledger.join_ingest(worker.number, worker.stage.number))
+                self._perform(self.ledger.join_ingest(worker.number, [worker.stage.number]))
             else:
                 self._perform(self.ledger.join(worker.number, worker.stage.number))
             if self.life.state == "stopping" or (self.life.state == "lingering" and worker.stage.kind == "sink"):

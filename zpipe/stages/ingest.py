@@ -59,7 +59,7 @@ class Ingest:
         self._heart.beat()
         if self._source.note:
             log.warning("source.note stream=%s %s", self._stream, self._source.note)
-        self._link.send(wire.End(self._link.worker, self._seq - 1, self._source.skipped, not ended))
+        self._link.send(wire.End(self._link.worker, self._number, self._seq - 1, self._source.skipped, not ended))
         while not self._stopping:
             self._heart.beat()
             self._listen(self._link.receive())
@@ -123,4 +123,4 @@ class Ingest:
         if pixels is not None:
             result.resolution = Resolution(width=pixels[1], height=pixels[0])
         body = wire.body_of(result, "ingest")
-        return wire.Read(self._link.worker, self._seq, slot.picture, result.status == "failed", body)
+        return wire.Read(self._link.worker, self._number, self._seq, slot.picture, result.status == "failed", body)
