@@ -92,17 +92,21 @@ class Outbox(Generic[T]):
         self._sent_bytes = sum(kept.size for kept in self._kept if kept.seq < following)
         self._is_end_said = False
 
-    def take(self) -> Kept[T] | None:
+    def peek(self) -> Kept[T] | None:
         """The next frame to be sent, if one may be."""
         if self.next is None or self._sending >= self.next:
             return None
-        first = self._kept[0].seq
-        kept = self._kept[self._sending - first]
-        is_only = self._sending == first
-        if not is_only and (self._sending - first >= self._frames or self._sent_bytes + kept.size > self._bytes):
-            return None
-        self._sending += 1
-        self._sent_bytes += kept.size
+        before = self._sending - self._kept[0].seq
+        kept = self._kept[before]
+        has_credit = before < self._frames and self._sent_bytes + kept.size <= self._bytes
+        return kept if has_credit or not before else None
+
+    def take(self) -> Kept[T] | None:
+        """The same, and from now on it counts as sent."""
+        kept = self.peek()
+        if kept is not None:
+            self._sending += 1
+            self._sent_bytes += kept.size
         return kept
 
     def take_end(self) -> int | None:
