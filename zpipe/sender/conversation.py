@@ -137,9 +137,8 @@ class Conversation:
 
     def is_waiting(self) -> bool:
         """Whether something must come yet."""
-        return (
-            self._outbox.next is None or self._outbox.waiting > 0 or (self._outbox.count is not None and not self._end)
-        )
+        is_ending = self._outbox.count is not None and self._end is None
+        return self._outbox.next is None or self._outbox.waiting > 0 or is_ending
 
     def lost(self) -> None:
         """The connection is lost."""
@@ -226,7 +225,7 @@ class Conversation:
     def _check_whole(self) -> None:
         """The stream has come to its end: is it ours?"""
         assert self._end is not None
-        if self._end - 1 != self._outbox.count:
+        if self._outbox.next != self._end:
             raise SenderError(self._said_stopped())
 
     def _said_stopped(self) -> str:

@@ -41,7 +41,8 @@ class Frame(NamedTuple):
 
 
 def frame_of(picture: "Picture", name: str | None, jpeg: int | None) -> Frame:
-    """The picture as a frame; FrameError if it is none. `jpeg`: pixels travel as JPEG of this quality, else as they are.
+    """The picture as a frame; FrameError if it is none. `jpeg`: pixels travel as JPEG of this quality, else as they
+    are.
 
     Without a `name` it has that of the file, or none.
     """
@@ -58,7 +59,8 @@ def frame_of(picture: "Picture", name: str | None, jpeg: int | None) -> Frame:
 
 def frame_of_pixels(pixels: "NDArray[np.uint8]", name: str, jpeg: int | None) -> Frame:
     """A BGR picture (height, width, 3) of uint8 as a frame; FrameError if it is none."""
-    shape, kind = getattr(pixels, "shape", ()), str(getattr(pixels, "dtype", type(pixels).__name__))
+    shape: tuple[int, ...] = getattr(pixels, "shape", ())
+    kind = str(getattr(pixels, "dtype", type(pixels).__name__))
     if len(shape) != 3 or shape[2] != 3 or kind != "uint8" or 0 in shape:
         raise FrameError(f"a picture of shape {shape} and type {kind}; expected (height, width, 3) of uint8, BGR")
     if jpeg is None:

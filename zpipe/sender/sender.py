@@ -134,6 +134,6 @@ def _make_hello(name: str, upload_id: str, first: int) -> upload.Hello:
         return msgspec.convert(["hello", upload.VERSION, name, upload_id, 0, first], upload.Hello)
     except msgspec.ValidationError:
         raise SenderError(
-            f"cannot send as {name!r}, upload {upload_id!r}, from {first}: a name has up to 40 letters, digits, _ and -,"
-            " an upload id up to 64 characters, and results count from 1"
+            f"cannot send as {name!r}, upload {upload_id!r}, from {first}: a name has up to 40 letters, digits, _ and "
+            "-, an upload id up to 64 characters, and results count from 1"
         ) from None
