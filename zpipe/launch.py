@@ -3,6 +3,7 @@
 The one place where the parts of a run meet; what they do is theirs.
 """
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -17,10 +18,11 @@ from zpipe.engines.local import Processes, allow_all_files
 from zpipe.engines.signals import Signals
 from zpipe.models.cache import cache_folder
 from zpipe.orders import Task
-from zpipe.run.broker import Broker, Hands, ShowProgress
+from zpipe.run.broker import Broker, ShowProgress
 from zpipe.run.fingerprint import fingerprint
+from zpipe.run.hands import Hands
 from zpipe.run.plan import Handover, Place, Plan
-from zpipe.run.resume import Resume, Sources, open_results
+from zpipe.run.resume import Resume, Sources, open_results, with_added
 from zpipe.run.status import Status
 from zpipe.run.supervisor import StageWorkers, Supervisor
 from zpipe.sources.changes import check_in_time, open_in_time
@@ -39,12 +41,13 @@ def launch(
     with ExitStack() as opened:
         # The name first: who does not get it must not touch the results file of who has it.
         folder = opened.enter_context(RunFolder(config.name)).path
+        config = with_added(config) if resume else config
         decides = fingerprint(config, config_folder)
         results = open_results(
             config, Sources(open_in_time, check_in_time), decides, secrets.token_hex(8), folder, resume, overwrite
         )
         opened.enter_context(closing(results))
-        (folder / "config.json").write_bytes(dump(config))
+        keep_config(config, folder)
         files = allow_all_files()
         plan = Plan(config, Place(results.run, machine.cores(), str(config_folder), cache_folder(), files))
         ledger, handover = plan.ledger(results), Handover()
@@ -60,7 +63,14 @@ def launch(
         control = opened.enter_context(closing(Control(context, folder)))
         signals = opened.enter_context(closing(Signals()))
         supervisor = opened.enter_context(closing(Supervisor(plan.all, folder, links, board, Processes(), task_of)))
-        status = Status(config, results.run, ledger, supervisor, store.total_bytes)
+        status = Status(config, results.run, plan.streams, ledger, supervisor, store.total_bytes)
         status.kept = results.kept
-        hands = Hands(links, control, store, supervisor, signals, results)
+        hands = Hands(links, control, store, supervisor, signals, results, lambda config: keep_config(config, folder))
         yield Broker(plan, ledger, handover, hands, status, report)
+
+
+def keep_config(config: Config, folder: Path) -> None:
+    """Put the config where workers read it, as a whole."""
+    anew = folder / "config.json.new"
+    anew.write_bytes(dump(config))
+    os.replace(anew, folder / "config.json")

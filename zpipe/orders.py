@@ -15,12 +15,20 @@ class Condemned(msgspec.Struct, frozen=True):
     reason: str
 
 
-class IngestTask(msgspec.Struct, frozen=True, tag="ingest"):
-    """Read stream number `stream` of the config from frame `start` on, without touching the `condemned` ones."""
+class Reading(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Read stream number `stream`, the source of ingest entry number `entry` of the config, from frame `start` on,
+    without touching the `condemned` ones."""
 
     stream: int
+    entry: int
     start: int = 1
     condemned: list[Condemned] = []
+
+
+class IngestTask(msgspec.Struct, frozen=True, tag="ingest"):
+    """Read these streams."""
+
+    streams: list[Reading]
 
 
 class StageTask(msgspec.Struct, frozen=True, tag="stage"):
@@ -45,8 +53,16 @@ class Subscribers(msgspec.Struct, frozen=True):
     behind: int
 
 
+class SoFar(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Stream number `stream`, called `name`, of which the first so many results are `published`."""
+
+    stream: int
+    name: str
+    published: int = 0
+
+
 class SinkTask(msgspec.Struct, frozen=True, tag="sink"):
-    """Publish run `run`, of which the first `published[stream]` results of each stream are published.
+    """Publish run `run`; `streams` are those whose end is not published yet (others come as messages).
 
     Of the sinks before this one: the (stream, seq) that they died on (None: not known, so any that is in the results
     file); the endpoints that they had, to be taken again, and whether to wait for them without end; their subscribers,
@@ -54,7 +70,7 @@ class SinkTask(msgspec.Struct, frozen=True, tag="sink"):
     """
 
     run: str
-    published: list[int]
+    streams: list[SoFar]
     under_way: list[tuple[int, int]] | None = None
     endpoints: tuple[str, str] | None = None
     is_patient: bool = True

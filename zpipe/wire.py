@@ -206,10 +206,10 @@ class Leave(Message, tag=25, frozen=True):
     stream: UInt32
 
 
-class Stream(Message, tag=26, frozen=True):
-    """To the sink, before its first frame: a stream that has come since the sink was started."""
+class Begin(Message, tag=26, frozen=True):
+    """To the sink, before its first frame: a stream begins that was not there when the sink was started."""
 
-    number: UInt32
+    stream: UInt32
     name: StreamName
 
 
@@ -221,7 +221,7 @@ class Publishing(Message, tag=27, frozen=True):
 
 
 FromWorker = Bound | Ready | Refused | Read | End | Output | PublishedUpTo | Closed | Listed | Open
-ToWorker = Work | Grant | Close | Stop | Opened | Leave | Stream | Publishing
+ToWorker = Work | Grant | Close | Stop | Opened | Leave | Begin | Publishing
 
 T = TypeVar("T")
 

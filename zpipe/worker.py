@@ -1,6 +1,6 @@
 """A worker process, started by the supervisor with one order. Opens its hands, does its role, ends.
 
-    ingest              reads a source                     stages/ingest.py
+    ingest              reads sources                      stages/ingest.py
     detect, classify    work for a model stage             stages/detect.py, classify.py in the loop of stages/loop.py
     sink                orders, logs and publishes         stages/sink.py
 
@@ -10,8 +10,8 @@ numpy alone costs a tenth of a second.
 
 import logging
 import signal
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import zmq
 
@@ -23,15 +23,6 @@ from zpipe.errors import ZpipeError
 from zpipe.orders import IngestTask, Order, SinkTask, StageTask
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
-
-log = logging.getLogger(__name__)
-
-
-class Closable(Protocol):
-    """What is closed at the end."""
-
-    def close(self) -> None:
-        """Let go."""
 
 
 def main(arguments: list[str]) -> int:
@@ -69,21 +60,29 @@ def serve(order: Order, config: Config, link: WorkerLink, heart: Heart) -> None:
 
 
 def serve_ingest(task: IngestTask, order: Order, config: Config, link: WorkerLink, heart: Heart) -> None:
-    """Read one stream."""
-    from zpipe.sources.listing import open_listed
+    """Read streams. One that is alone is opened before anything is said; of several, each when it is its turn."""
+    from zpipe.sources.listing import check_listed, open_listed
     from zpipe.stages.ingest import Ingest
+    from zpipe.stages.reading import Opening, StreamReading
     from zpipe.transport.store import Store
 
-    entry, store = config.ingest[task.stream], Store(order.folder)
-    source = open_listed(entry, config.frames.max_pixels, Path(order.folder) / f"{entry.stream}.list")
-    link.send(wire.Ready(link.worker), wire.Listed(link.worker, task.stream, source.total))
-    Ingest(link, heart, store, source, str(entry.stream), task, config.frames.max_pixels).run()
-    let_go(source)
+    max_pixels, store = config.frames.max_pixels, Store(order.folder)
+    streams = []
+    for reading in task.streams:
+        entry = config.ingest[reading.entry]
+        kept = Path(order.folder) / f"{entry.stream}.list"
+        opening = Opening(partial(check_listed, entry, kept), partial(open_listed, entry, max_pixels, kept))
+        streams.append(StreamReading(reading, str(entry.stream), opening, heart))
+    if len(streams) == 1:
+        streams[0].open()
+    link.send(wire.Ready(link.worker))
+    Ingest(link, heart, store, streams, max_pixels).run()
     store.close()
 
 
 def serve_stage(task: StageTask, order: Order, config: Config, link: WorkerLink, heart: Heart) -> None:
     """Load the model of a stage, work on frames."""
+    from zpipe.stages.closing import let_go
     from zpipe.stages.loop import Loop, Means, open_stage
     from zpipe.transport.store import Store
 
@@ -93,14 +92,6 @@ def serve_stage(task: StageTask, order: Order, config: Config, link: WorkerLink,
     Loop(stage, link, heart, store, config.frames.max_pixels, task.careful).run()
     let_go(stage)
     store.close()
-
-
-def let_go(opened: Closable) -> None:
-    """Close it at the end of all work. What a model, or a library, raises then cannot hurt a result any more."""
-    try:
-        opened.close()
-    except Exception as error:
-        log.warning('worker.close_failed of=%s reason="%s: %s"', type(opened).__name__, type(error).__name__, error)
 
 
 def serve_sink(task: SinkTask, order: Order, config: Config, link: WorkerLink, heart: Heart) -> None:

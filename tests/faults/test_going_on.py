@@ -140,7 +140,7 @@ def test_a_restarted_ingest_reads_the_list_of_the_first(tmp_path: Path, frames: 
     (copy / "img150.png").unlink()
     (copy / "img160.png").unlink()
     shutil.copy(frames / "img1.png", copy / "img160.png")
-    os.kill(pipeline.pid_of("ingest-frames"), signal.SIGKILL)
+    os.kill(pipeline.pid_of("ingest"), signal.SIGKILL)
     assert pipeline.wait() == 0
     lines = essences(pipeline.results)
     assert [line["name"] for line in lines[:-1]] == [line["name"] for line in calm[:-1]]
@@ -189,7 +189,7 @@ def test_a_video_that_was_exchanged_is_not_gone_on_with(tmp_path: Path) -> None:
     pipeline = Pipeline(config, "--resume")
     pipeline.reaches(30)
     os.replace(other, video)
-    os.kill(pipeline.pid_of("ingest-film"), signal.SIGKILL)
+    os.kill(pipeline.pid_of("ingest"), signal.SIGKILL)
     assert pipeline.wait() == 0
     last, eos = [json.loads(line) for line in pipeline.results.read_bytes().splitlines()[-2:]]
     assert last["error"]["reason"] == "has changed since the run began: it is another video"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from harness import Pipeline, essences, make_config, until, with_faults
 
-WORKERS = {"ingest": "ingest-frames", "detect": "detect-0", "classify": "classify-0", "sink": "sink"}
+WORKERS = {"ingest": "ingest", "detect": "detect-0", "classify": "classify-0", "sink": "sink"}
 ROLES = list(WORKERS)
 
 PLACES = {"ingest": "load", "detect": "detect", "classify": "classify", "sink": "log"}

@@ -82,7 +82,7 @@ def test_status_says_all(tmp_path: Path, frames: Path) -> None:
     assert status["results"] == str(pipeline.results)
     assert status["published"] >= 40
     assert status["frames_per_s"] > 0
-    assert [stage["stage"] for stage in status["stages"]] == ["ingest-frames", "detect", "classify", "sink"]
+    assert [stage["stage"] for stage in status["stages"]] == ["ingest", "detect", "classify", "sink"]
     for stage in status["stages"]:
         assert stage["done"] >= 40 - 16
         assert 0 <= stage["busy"] <= 1

@@ -61,6 +61,6 @@ def test_what_can_never_fit_stops_the_run_and_says_how_much_it_needs(tmp_path: P
     frames = photos(tmp_path / "photos", 2, 6000, 4000)
     pipeline = Pipeline(make_config(tmp_path, frames), shared="64m")
     assert pipeline.wait() == 1
-    assert "ingest-photos: a frame needs 7" in pipeline.said()
+    assert "ingest: a frame needs 7" in pipeline.said()
     assert "MB of shared memory, and /dev/shm has 67.1 MB in all" in pipeline.said()
     assert "--shm-size" in pipeline.said()

@@ -16,7 +16,7 @@ from harness import until
 from zpipe import messages, wire
 from zpipe.config.keys import Config, DetectConfig, IngestConfig, SinkConfig
 from zpipe.messages import Result
-from zpipe.orders import SinkTask
+from zpipe.orders import SinkTask, SoFar
 from zpipe.results.record import Record
 from zpipe.rules import history
 from zpipe.stages.sink import Sink
@@ -186,7 +186,8 @@ def make_sink(
         detect=DetectConfig(model="none"),
         sink=SinkConfig(results=str(results), linger_s=linger_s),
     )
-    task = SinkTask(run, published or [0 for _ in streams], endpoints=endpoints, is_patient=is_patient)
+    so_far = [SoFar(*each) for each in zip(range(len(streams)), streams, published or [0] * len(streams), strict=True)]
+    task = SinkTask(run, so_far, endpoints=endpoints, is_patient=is_patient)
     return Sink(config, link, heart, task)
 
 

@@ -83,6 +83,27 @@ def load(number, fault):
     around(FileFrame, "load", lambda frame, slot: int(frame.name.strip("img.pn")), number, fault)
 
 
+def open_listed(number, fault):
+    """ingest opens a folder; `seq` is how many pictures are in it."""
+    from zpipe.sources import listing
+
+    around(listing, "open_listed", lambda config, *rest: len(os.listdir(config.path)), number, fault)
+
+
+def vanish(number, fault):
+    """Before ingest looks at a folder of `seq` pictures it is renamed."""
+    from zpipe.sources import listing
+
+    check = listing.check_listed
+
+    def check_vanished(config, kept):
+        if os.path.exists(config.path) and len(os.listdir(config.path)) == fault["seq"]:
+            os.rename(config.path, config.path + ".gone")
+        check(config, kept)
+
+    listing.check_listed = check_vanished
+
+
 def log(number, fault):
     """The sink writes a result to its file."""
     from zpipe.results.file import ResultsFile
@@ -123,7 +144,8 @@ def high_water(number, fault):
     publisher.MOST_WAITING = fault["seq"]
 
 
-PLACES = {place.__name__: place for place in (load, log, publish, detect, classify, start, high_water)}
+PLACES = {place.__name__: place for place in (load, vanish, log, publish, detect, classify, start, high_water)}
+PLACES["open"] = open_listed
 
 ORDER = sys.orig_argv[sys.orig_argv.index("worker") + 1] if "worker" in sys.orig_argv else ""
 ROLE = json.loads(ORDER)["role"] if ORDER else ""

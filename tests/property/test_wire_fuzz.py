@@ -136,7 +136,7 @@ SPICES = [
         wire.Stop(),
         wire.Opened(4, "gate.alice", 17, False),
         wire.Leave(4),
-        wire.Stream(4, "gate.alice"),
+        wire.Begin(4, "gate.alice"),
     )),
     wire.encode([wire.Work(0, seq, wire.Picture(seq, 7), 1, b"body") for seq in range(1, 6)] + [wire.Stop()]),
     wire.PREFIX,

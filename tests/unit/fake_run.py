@@ -174,6 +174,19 @@ class FakeSignals:
 class NoResults:
     """A results file with nothing in it."""
 
+    def __init__(self) -> None:
+        self.streams: dict[str, Any] = {}
+        self.opened: list[Any] = []
+        self.news: list[Any] = []
+
+    @property
+    def removed(self) -> set[str]:
+        return set()
+
+    def keep_news(self, event: Any) -> None:
+        """Something has come or gone."""
+        self.news.append(event)
+
     def stream(self, name: str) -> Any:
         return SimpleNamespace(seq=0, ok=0, failed=0, closed=False)
 

@@ -26,7 +26,8 @@ from zpipe.errors import RunFailed, ZpipeError
 from zpipe.orders import Subscribers
 from zpipe.rules.restart import LONGEST_DELAY_S, STARTS
 from zpipe.run import broker as module
-from zpipe.run.broker import STOP_S, TICK_S, Broker, Hands
+from zpipe.run.broker import STOP_S, TICK_S, Broker
+from zpipe.run.hands import Hands
 from zpipe.run.plan import Handover, Place, Plan
 from zpipe.run.status import Status
 from zpipe.run.supervisor import Supervisor
@@ -63,7 +64,8 @@ class World:
         self.links, self.control, self.signals = FakeLinks(), FakeControl(), FakeSignals()
         self.processes, self.board = FakeProcesses(), FakeBoard(self.clock)
         self.sections, self.tmp_path = sections, tmp_path
-        self.handover = Handover()
+        self.handover, self.results = Handover(), NoResults()
+        self.configs: list[Any] = []
         self.states: list[str] = []
 
     def run(self, history: Callable[["World"], History]) -> Broker:
@@ -71,13 +73,13 @@ class World:
         self.monkeypatch.setattr(module.zmq, "Poller", lambda: Script(self, history(self)))
         config = make_config(**self.sections)
         plan = Plan(config, Place("0123", 2, str(self.tmp_path), str(self.tmp_path), 1024))
-        ledger = plan.ledger(NoResults())  # type: ignore[arg-type]
+        ledger = plan.ledger(self.results)  # type: ignore[arg-type]
         fakes: Any = (self.links, self.board, self.processes)
         supervisor = Supervisor(
             plan.all, self.tmp_path, *fakes, lambda stage: plan.task_of(stage, ledger, self.handover)
         )
-        hands: Any = (self.links, self.control, NoStore(), supervisor, self.signals, NoResults())
-        status = Status(config, "0123", ledger, supervisor, lambda: 0)
+        hands: Any = (self.links, self.control, NoStore(), supervisor, self.signals, self.results, self.configs.append)
+        status = Status(config, "0123", plan.streams, ledger, supervisor, lambda: 0)
         self.broker = Broker(plan, ledger, self.handover, Hands(*hands), status, self.watch)
         self.broker.run()
         return self.broker
@@ -116,11 +118,11 @@ class World:
     def end_quietly(self) -> History:
         """The end of a good run: the stream's end is read and published, everybody leaves who is asked to."""
         stream = self.broker.ledger.streams[0]
-        if "ingest-yard" in self.processes.names:
-            self.say("ingest-yard", wire.End, 0, stream.read, 0, stream.drained)
+        if "ingest" in self.processes.names:
+            self.say("ingest", wire.End, 0, stream.read, 0, stream.drained)
             yield
-            assert wire.Stop() in self.heard("ingest-yard")
-            self.processes.end("ingest-yard", 0)
+            assert wire.Stop() in self.heard("ingest")
+            self.processes.end("ingest", 0)
             yield
         assert wire.Close(0, stream.published, stream.drained) in self.heard("sink")
         self.say("sink", wire.Closed, 0)
@@ -146,7 +148,7 @@ def read_one(world: World, seq: int = 1) -> History:
         world.make_ready(total=1)
         yield
         yield
-    world.say("ingest-yard", wire.Read, 0, seq, PICTURE, False, b"read")
+    world.say("ingest", wire.Read, 0, seq, PICTURE, False, b"read")
     yield
 
 
@@ -160,15 +162,15 @@ def publish_one(world: World, seq: int = 1) -> History:
 
 def test_a_frame_from_its_source_to_the_end_of_the_run(world: World) -> None:
     def history(world: World) -> History:
-        assert world.processes.names == ["sink", "detect-0", "ingest-yard"]
+        assert world.processes.names == ["sink", "detect-0", "ingest"]
         world.make_ready(total=1)
         yield
         yield
         assert world.broker.life.state == "running"
-        (grant,) = world.heard("ingest-yard")
+        (grant,) = world.heard("ingest")
         assert isinstance(grant, wire.Grant)
         picture = wire.Picture(grant.slots[0], 100)
-        world.say("ingest-yard", wire.Read, 0, 1, picture, False, b"read")
+        world.say("ingest", wire.Read, 0, 1, picture, False, b"read")
         yield
         yield
         assert world.heard("detect-0") == [wire.Work(0, 1, picture, 1, b"read")]
@@ -257,7 +259,7 @@ def test_a_frame_that_kills_three_workers_is_a_failed_result(world: World) -> No
         ("detect-0", (wire.PublishedUpTo, 0, 1), "PublishedUpTo while working"),
         ("detect-0", (wire.Ready,), "Ready while working"),
         ("sink", (wire.Output, 0, 1, False, b""), "Output while working"),
-        ("ingest-yard", (wire.End, 0, 5, 0, False), "ended after frame 5"),
+        ("ingest", (wire.End, 0, 5, 0, False), "ended after frame 5"),
     ],
 )
 def test_who_says_what_it_may_not_is_replaced(
@@ -289,9 +291,9 @@ def test_ctrl_c_drains_what_is_under_way(world: World) -> None:
         world.signals.interrupts = 1
         yield
         assert world.broker.life.state == "draining"
-        assert wire.Stop() in world.heard("ingest-yard")
-        world.say("ingest-yard", wire.End, 0, 1, 0, True)
-        world.processes.end("ingest-yard", 0)
+        assert wire.Stop() in world.heard("ingest")
+        world.say("ingest", wire.End, 0, 1, 0, True)
+        world.processes.end("ingest", 0)
         yield
         yield from publish_one(world)
         yield from world.end_quietly()
@@ -451,7 +453,7 @@ def test_nothing_is_started_for_a_stream_that_has_ended_before(world: World, mon
     monkeypatch.setattr(NoResults, "stream", lambda self, name: ended)
 
     def history(world: World) -> History:
-        assert "ingest-yard" not in world.processes.names
+        assert "ingest" not in world.processes.names
         world.make_ready()
         yield
         assert world.broker.life.state == "lingering"

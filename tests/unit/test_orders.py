@@ -8,14 +8,16 @@ import pytest
 
 from zpipe import orders
 from zpipe.errors import WireError
-from zpipe.orders import Condemned, IngestTask, Order, SinkTask, StageTask, Subscribers, Task
+from zpipe.orders import Condemned, IngestTask, Order, Reading, SinkTask, SoFar, StageTask, Subscribers, Task
 
 TASKS: list[Task] = [
-    IngestTask(3),
-    IngestTask(0, 41, [Condemned(40, "3 attempts: signal SIGSEGV; last log: „ä\n")]),
+    IngestTask([Reading(3, 2)]),
+    IngestTask([Reading(0, 0, 41, [Condemned(40, "3 attempts: signal SIGSEGV; last log: „ä\n")]), Reading(1, 1)]),
     StageTask(1, 4, "/home/x/models", "/var/cache"),
-    SinkTask("0123456789abcdef", [0, 7]),
-    SinkTask("r", [5], [(0, 6)], ("tcp://127.0.0.1:5560", "tcp://127.0.0.1:5561"), False, Subscribers(2, 1)),
+    SinkTask("0123456789abcdef", [SoFar(0, "yard"), SoFar(1, "gate.alice", 7)]),
+    SinkTask(
+        "r", [SoFar(0, "yard", 5)], [(0, 6)], ("tcp://127.0.0.1:5560", "tcp://127.0.0.1:5561"), False, Subscribers(2, 1)
+    ),
 ]
 
 
@@ -39,7 +41,7 @@ GOOD = json.loads(orders.write(make(TASKS[0])))
         "", "{", "[]", "null", "ingest", "\ud800",
         json.dumps({**GOOD, "worker": "12"}),
         json.dumps({**GOOD, "task": {"type": "cook"}}),
-        json.dumps({**GOOD, "task": {**GOOD["task"], "start": None}}),
+        json.dumps({**GOOD, "task": {**GOOD["task"], "streams": None}}),
         json.dumps({key: value for key, value in GOOD.items() if key != "folder"}),
         "[" * 5000,
     ],

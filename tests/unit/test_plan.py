@@ -1,10 +1,10 @@
 """What a run begins with."""
 
 import pytest
+from fake_run import NoResults
 
 from zpipe.config.keys import Config, DetectConfig, FramesConfig, IngestConfig, SinkConfig
 from zpipe.errors import ZpipeError
-from zpipe.results.file import ResultsFile
 from zpipe.run.plan import OTHER_FILES, Place, Plan
 
 
@@ -16,8 +16,7 @@ def slots(tmp_path, in_flight, files):
         sink=SinkConfig(results=str(tmp_path / "results.jsonl")),
         frames=FramesConfig(in_flight=in_flight),
     )
-    file = ResultsFile(tmp_path / "results.jsonl", fresh=True)
-    return Plan(config, Place("run", 2, "", "", files)).ledger(file).slots
+    return Plan(config, Place("run", 2, "", "", files)).ledger(NoResults()).slots
 
 
 def test_no_more_frames_in_flight_than_files_may_be_open(tmp_path):

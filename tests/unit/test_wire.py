@@ -14,7 +14,7 @@ from zpipe.stages.loop import Loop
 TAGS = {
     "Bound": 1, "Ready": 2, "Refused": 3, "Read": 4, "End": 5, "Output": 6, "PublishedUpTo": 7, "Closed": 8,
     "Listed": 9, "Open": 10,
-    "Work": 20, "Grant": 21, "Close": 22, "Stop": 23, "Opened": 24, "Leave": 25, "Stream": 26,
+    "Work": 20, "Grant": 21, "Close": 22, "Stop": 23, "Opened": 24, "Leave": 25, "Begin": 26,
 }  # fmt: skip
 
 EXAMPLES = {
@@ -29,7 +29,7 @@ EXAMPLES = {
     "7a03 91 95 0a 02 01 a1 61 a1 62": wire.Open(2, 1, "a", "b"),
     "7a03 91 96 18 04 a3 672e61 01 c2 a0": wire.Opened(4, "g.a", 1, False),
     "7a03 91 92 19 04": wire.Leave(4),
-    "7a03 91 93 1a 04 a3 672e61": wire.Stream(4, "g.a"),
+    "7a03 91 93 1a 04 a3 672e61": wire.Begin(4, "g.a"),
     "7a03 91 96 14 00 11 92 05 cd 012c 02 c4 00": wire.Work(0, 17, wire.Picture(5, 300), 2, b""),
 }
 

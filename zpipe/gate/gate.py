@@ -8,6 +8,7 @@ which results `rules/returns.py`. It may be killed at any moment: what it held t
 import logging
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 
 import zmq
 
@@ -17,7 +18,7 @@ from zpipe.errors import FrameError
 from zpipe.gate.door import Door, Heard
 from zpipe.gate.pictures import SentFrame
 from zpipe.gate.sink import SinkReader
-from zpipe.images.headers import read_header
+from zpipe.images.headers import size_to_decode
 from zpipe.messages import Resolution, Result
 from zpipe.rules.returns import STUCK_S, Following, Returns
 from zpipe.rules.sessions import Action, EndStream, Follow, Leave, OpenStream, Peer, Say, Sessions, Take
@@ -51,7 +52,7 @@ class Gate:
         self._sink: SinkReader | None = None
         self._sessions = Sessions[SentFrame]()
         self._returns = Returns()
-        self._filler = Filler(store, heart, self._size_of, self._let_go)
+        self._filler = Filler(store, heart, partial(size_to_decode, max_pixels=self._max_pixels), self._let_go)
         self._postponed: list[wire.ToWorker] = []
         self._next_tick = 0.0
         self._poller = zmq.Poller()
@@ -164,13 +165,6 @@ class Gate:
             result.resolution = Resolution(width=slot.pixels_shape[1], height=slot.pixels_shape[0])
         body = wire.body_of(result, "ingest")
         return wire.Read(self._link.worker, take.stream, take.seq, slot.picture, result.status == "failed", body)
-
-    def _size_of(self, encoded: memoryview) -> tuple[int, int] | None:
-        try:
-            width, height = read_header(encoded).upright
-        except FrameError:  # no image, or none that will be decoded: that is for who decodes to say
-            return None
-        return (width, height) if width * height <= self._max_pixels else None
 
     def _let_go(self) -> Collection[int]:
         """Memory is waited for: what was read must go on, or nobody gives anything back."""

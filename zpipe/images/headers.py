@@ -59,6 +59,15 @@ def refuse_above(max_pixels: int, width: int, height: int) -> None:
         )
 
 
+def size_to_decode(data: memoryview, max_pixels: int) -> tuple[int, int] | None:
+    """Width and height of an encoded image that will be decoded; None: it will not be, and who decodes says why."""
+    try:
+        width, height = read_header(data).upright
+    except FrameError:
+        return None
+    return (width, height) if width * height <= max_pixels else None
+
+
 ONE_PICTURE = ("JPEG", "PNG", "BMP")
 """Formats of one picture, mostly; files of others may be long for their many pages."""
 

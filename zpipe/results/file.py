@@ -64,13 +64,17 @@ class StreamLog:
 class ResultsFile:
     """A results file open for appending. `run` is the id of the run that it belongs to, None if it is empty.
 
-    `fresh`: empty it first. `undrain`: the run goes on, so the ends of streams that were drained are taken out.
+    `fresh`: empty it first. `undrain`: the run goes on, so the ends of streams that were drained are taken out, but for
+    those that `stay` ended.
     `lock`: nobody else may, until this is closed; ResultsError if somebody else has. Its record's checksums grow with
     it, where there is a record.
     """
 
-    def __init__(self, path: Path, fresh: bool, undrain: bool = False, lock: bool = False) -> None:
+    def __init__(
+        self, path: Path, fresh: bool, undrain: bool = False, lock: bool = False, stay: Collection[str] = ()
+    ) -> None:
         self._set_out(path)
+        self._stay = stay
         self._file = open_file(path)
         try:
             if lock:
@@ -184,7 +188,7 @@ class ResultsFile:
         for at, line in self._lines_from(0):
             head = _head(self.path, at, line)
             good = at + len(line) + 1
-            if undrain and head.type == "eos" and head.drained:
+            if undrain and self._goes_on(head):
                 drained = True
                 continue
             self.run = head.run
@@ -205,7 +209,7 @@ class ResultsFile:
         with Successor(self.path) as anew:
             for _, line in self._lines_from(0):
                 head = _heads.decode(line)
-                if not (head.type == "eos" and head.drained):
+                if not self._goes_on(head):
                     anew.file.write(line + b"\n")
         self._sums.cut(same_up_to)
         os.close(self._file)
@@ -215,10 +219,13 @@ class ResultsFile:
 
     def _size_before_drained_end(self) -> int:
         for at, line in self._lines_from(0):
-            head = _heads.decode(line)
-            if head.type == "eos" and head.drained:
+            if self._goes_on(_heads.decode(line)):
                 return at
         return 0
+
+    def _goes_on(self, head: Head) -> bool:
+        """It is the end of a stream that was only drained."""
+        return head.type == "eos" and head.drained and head.stream not in self._stay
 
     def _lines_from(self, at: int) -> Iterator[tuple[int, bytes]]:
         return whole_lines(self._file, at)

@@ -2,10 +2,11 @@
 
     results.jsonl.record/run.json      which run it is, and what decides its results (run/fingerprint.py)
                          STREAM.list   the frames of a stream as they were listed first (sources/listing.py)
+                         news          what has come and gone while it ran (results/news.py)
                          sums          a line for each block of the results file: where it ends, its CRC-32
 
 Considered was one file, but then `up` would write all lists anew for each source, and the sink for each block. So it is
-a folder whose files have one writer each: they are written once (write, fsync, rename), and `sums` only grows.
+a folder whose files have one writer each: they are written once (write, fsync, rename); `sums` and `news` only grow.
 
 Nobody needs it to read a results file; without it a run is continued as well as its results alone allow.
 """
@@ -20,6 +21,7 @@ from typing import Any
 import msgspec
 
 from zpipe.errors import UNDECODABLE, ResultsError
+from zpipe.results.news import Event, News
 
 SCHEMA = 1
 SUM_EVERY_BYTES = 256 << 10
@@ -41,6 +43,7 @@ class Record:
         real = Path(os.path.realpath(results))
         self.folder = real.with_name(real.name + ".record")
         self.sums = Sums(self.folder / "sums")
+        self.news = News(self.folder / "news")
 
     def read(self) -> Begun | None:
         """Which run it is of; None if there is no record, ResultsError if it cannot be read."""
@@ -71,7 +74,7 @@ class Record:
         """Remove what a record consists of; what else somebody has put there stays."""
         with _translated(self.folder):
             # `run.json` first: what is left after a crash is no record.
-            for path in [self.folder / "run.json", self.folder / "sums", *self.folder.glob("*.list")]:
+            for path in [self.folder / "run.json", self.news.path, self.folder / "sums", *self.folder.glob("*.list")]:
                 path.unlink(missing_ok=True)
 
     def move(self, results: Path) -> None:
@@ -88,6 +91,11 @@ class Record:
     def keep_list(self, stream: str, listing: bytes) -> None:
         """Keep the list of a stream."""
         self.write(f"{stream}.list", listing)
+
+    def keep_news(self, *events: Event) -> None:
+        """Something has come or gone."""
+        with _translated(self.folder):
+            self.news.add(*events)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file of the record whole."""

@@ -23,7 +23,7 @@ def depth_for(work_s: float) -> int:
     return max(DEPTH, min(MOST_DEPTH, int(FILL_S / max(work_s, 1e-6)) + 1))
 
 
-def limit_for(counts: Sequence[int], depths: Sequence[int], streams: int) -> int:
-    """Enough frames in flight that no worker waits: what all may hold, one being read per stream, and as many
+def limit_for(counts: Sequence[int], depths: Sequence[int], readers: int) -> int:
+    """Enough frames in flight that no worker waits: what all may hold, one being read per ingest worker, and as many
     again as there are workers for the results that wait for an earlier one of their stream."""
-    return sum(count * (depth + 1) for count, depth in zip(counts, depths, strict=True)) + 2 * streams
+    return sum(count * (depth + 1) for count, depth in zip(counts, depths, strict=True)) + 2 * readers

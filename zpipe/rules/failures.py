@@ -21,7 +21,7 @@ class Failures:
 
     def __init__(self) -> None:
         self.at: Counter[str] = Counter()
-        """By the stage that they come from (`detect`, `ingest-yard`)."""
+        """By the stage that they come from (`detect`, `ingest`)."""
         self._reasons: Counter[tuple[str, str]] = Counter()
 
     def add(self, stage: str, body: bytes) -> None:

@@ -14,13 +14,12 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import zmq
 
 from zpipe import wire
-from zpipe.engines.signals import Signals
 from zpipe.errors import RunFailed, ZpipeError
 from zpipe.orders import Subscribers
 from zpipe.rules import accounts
@@ -28,16 +27,15 @@ from zpipe.rules.conduct import MAY_SAY
 from zpipe.rules.ledger import Ledger
 from zpipe.rules.life import Life
 from zpipe.run.condemning import condemn
+from zpipe.run.hands import Hands
+from zpipe.run.intake import Intake
 from zpipe.run.pace import Pace
 from zpipe.run.plan import Handover, Plan
-from zpipe.run.resume import RunResults
 from zpipe.run.shared_memory import SharedMemory
 from zpipe.run.status import Status
-from zpipe.run.supervisor import Death, Supervisor, Worker
+from zpipe.run.supervisor import Death, Worker
 from zpipe.snapshot import Snapshot
-from zpipe.transport.control import Control, Request
-from zpipe.transport.link import Links
-from zpipe.transport.store import Store
+from zpipe.transport.control import Request
 
 TICK_S = 0.2
 JOIN_MS = 5
@@ -48,18 +46,6 @@ ShowProgress = Callable[[Callable[[], Snapshot]], None]
 """Called on each tick with what takes a snapshot, for a progress display."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Hands:
-    """What a broker touches the world with."""
-
-    links: Links
-    control: Control
-    store: Store
-    supervisor: Supervisor
-    signals: Signals
-    results: RunResults
 
 
 class Broker:
@@ -81,10 +67,14 @@ class Broker:
         self._pace = Pace(plan, self.supervisor)
         self._joining: list[Worker] = []
         self._outgoing: defaultdict[int, list[wire.ToWorker]] = defaultdict(list)
+        self._intake = Intake(plan, ledger, hands.results, self._tell, hands.keep_config)
         self._interrupts = 0
         self._failure: RunFailed | None = None
         self._deadline = float("inf")
-        self._control.commands = {"status": self._tell_status, "scale": self._scale, "stop": self._stop}
+        self._control.commands = {
+            "status": self._tell_status, "scale": self._scale, "stop": self._stop,
+            "add": self._add, "remove": self._remove, "sources": lambda request: self._intake.list(),
+        }  # fmt: skip
         self._poller = zmq.Poller()
         for item in (self.links.inbox, self._control.socket, self.supervisor.log_events, self._wakeup.fileno()):
             self._poller.register(item, zmq.POLLIN)
@@ -135,7 +125,7 @@ class Broker:
         self.supervisor.kill_hung(time.monotonic_ns())
         self.status.sample(now)
         if self.life.state == "running":
-            self._perform(self.ledger.tune(*self._pace.depths(len(self.ledger.streams), self.ledger.slots)))
+            self._perform(self.ledger.tune(*self._pace.depths(len(self.ledger.ingests), self.ledger.slots)))
             self._pace.keep_balance(now)
         if self.life.state != "stopping":
             self._keep_counts(now)
@@ -178,6 +168,8 @@ class Broker:
                 actions = ledger.read(number, stream, seq, picture, body, failed)
                 if failed:
                     self.status.count_failure(worker.stage.name, (stream, seq), body)
+                elif not actions and ledger.has_ended(stream):
+                    self._refuse(worker, f"it read on behind the end of stream {stream}")
                 return actions
             case wire.Closed(number, stream) if stream < len(ledger.streams):
                 return ledger.closed(number, stream)
@@ -190,22 +182,27 @@ class Broker:
         match message:
             case wire.Ready():
                 self._joining.append(worker)
-            case wire.Listed(stream=stream, total=total):
+            case wire.Listed(stream=stream, total=total) if stream < len(self.plan.streams):
                 self.status.totals[stream] = total
-                self._results.keep_list(str(self.config.ingest[stream].stream))
+                self._results.keep_list(self.plan.streams.name(stream))
+            case wire.Open():
+                self._perform(self._intake.open(worker, message))
             case wire.Bound(publish=publish, history=history):
                 self._handover.endpoints = self.status.publish, self.status.history = publish, history
                 self.life.move("bound")
                 self._report(self._snapshot)
-            case wire.End(stream=stream, count=count, skipped=skipped, drained=drained):
+            case wire.End(_, stream, count, skipped, drained) if stream < len(self.plan.streams):
                 if count != self.ledger.streams[stream].read:
                     self._refuse(worker, f"it ended after frame {count}, and not all before it have come")
                     return
                 self.status.skipped[stream] = skipped
-                worker.stage.wanted = 0
                 self._perform(self.ledger.end(worker.number, stream, drained))
+            case wire.Refused(reason=reason) if worker.stage.was_added:
+                self._perform(self._intake.give_up(worker.stage, reason))
             case wire.Refused(reason=reason, exit_code=exit_code):
                 self._fail(RunFailed(f"{worker.name}: {reason}", exit_code))
+            case _:  # of a stream that is not there
+                self.ledger.stale += 1
 
     def _refuse(self, worker: Worker, why: str) -> None:
         """A worker says what it cannot mean: it is broken, so it is replaced."""
@@ -220,8 +217,10 @@ class Broker:
             self._joining.remove(worker)
             self.supervisor.ready(worker)
             if worker.stage.kind == "ingest":
-                self._perform(self.ledger.join_ingest(worker.number, [worker.stage.number]))
+                self._perform(self.ledger.join_ingest(worker.number, worker.stage.streams, worker.stage.stays))
             else:
+                if worker.stage.kind == "sink":
+                    self._intake.greet_sink(worker)
                 self._perform(self.ledger.join(worker.number, worker.stage.number))
             if self.life.state == "stopping" or (self.life.state == "lingering" and worker.stage.kind == "sink"):
                 self._outgoing[worker.number].append(wire.Stop())
@@ -243,14 +242,23 @@ class Broker:
                     self._results.begin()  # drained before the start
                     close = wire.Close(stream, total, self.ledger.streams[stream].drained)
                     self._outgoing[worker].append(close)
+                case accounts.LeaveStream(worker, stream):
+                    self._outgoing[worker].append(wire.Leave(stream))
                 case accounts.DismissWorker(worker):
                     self._outgoing[worker].append(wire.Stop())
+                    if (told := self.supervisor.find(worker)) is not None and told.stage.kind == "ingest":
+                        told.stage.wanted = 0
                 case accounts.CondemnFrame(frame, stage):
                     reason = self._handover.deaths.pop((frame.stream, frame.seq), "its worker died")
                     name = self.plan.stages[stage].name
-                    condemn(frame, self.config, name, reason, self.store)
+                    its_stream, results = self.plan.streams.name(frame.stream), Path(self.config.sink.results)
+                    condemn(frame, its_stream, results, name, reason, self.store)
                     self.plan.stages[stage].restart.condemned((frame.stream, frame.seq))
                     self.status.count_failure(name, (frame.stream, frame.seq), frame.body)
+
+    def _tell(self, worker: int, message: wire.ToWorker) -> None:
+        """It leaves with the next `_flush`."""
+        self._outgoing[worker].append(message)
 
     def _flush(self) -> None:
         """Send what has gathered, one part to each worker."""
@@ -273,11 +281,15 @@ class Broker:
         if worker.stage.kind == "sink" and death.exit_code == 0 and self.life.can("left"):
             self._stop_workers()
         actions = self.ledger.lost(worker.number, death.blamed)
+        if worker.stage.kind == "ingest":
+            self._intake.learn(death)
         try:
             self.supervisor.bury(death, time.monotonic())
         except RunFailed as error:
             worker.stage.wanted = 0
-            if not self.ledger.finished:
+            if worker.stage.was_added:
+                actions = [*actions, *self._intake.give_up(worker.stage, str(error))]
+            elif not self.ledger.finished:
                 self._fail(error)
             elif worker.stage.kind == "sink":  # all is published: it was only to let subscribers catch up
                 self._stop_workers()
@@ -333,7 +345,7 @@ class Broker:
         """Nobody is needed any more."""
         self.life.move("left")
         self._deadline = time.monotonic() + STOP_S
-        for worker in self._dismiss_all():
+        for worker in self.supervisor.dismiss_all():
             if worker.ready:
                 self._outgoing[worker.number].append(wire.Stop())
             else:
@@ -348,17 +360,8 @@ class Broker:
     def _kill_all(self) -> None:
         self.life.move("fail")
         self._deadline = float("inf")
-        for worker in self._dismiss_all():
+        for worker in self.supervisor.dismiss_all():
             self.supervisor.kill(worker.number)
-
-    def _dismiss_all(self) -> list[Worker]:
-        """No worker is wanted from now on; those that live."""
-        for stage in self.supervisor.stages:
-            stage.wanted = 0
-        living = [worker for worker, _ in self.supervisor.rows()]
-        for worker in living:
-            worker.retiring = True
-        return living
 
     # ---- commands -----------------------------------------------------------------------------------------
 
@@ -368,18 +371,18 @@ class Broker:
     def _scale(self, request: Request) -> Any:
         if self.life.is_ending:
             raise ZpipeError("the pipeline is ending: there is nothing left to scale")
-        stages = {stage.name: stage for stage in self.plan.stages}
-        for name, count in request.counts.items():
-            if name not in stages:
-                raise ZpipeError(f"no stage {name!r}: this pipeline has {', '.join(stages)}")
-            if count != "auto" and not 1 <= count <= 256:
-                raise ZpipeError(f"{name}={count}: a stage has 1 to 256 workers")
-        for name, count in request.counts.items():
-            self._pace.automatic[stages[name].number] = count == "auto"
-            if count != "auto":
-                stages[name].wanted = count
+        self._pace.scale(request.counts)
         self._keep_counts(time.monotonic())
-        return {name: stage.wanted for name, stage in stages.items()}
+        return {stage.name: stage.wanted for stage in self.plan.stages}
+
+    def _add(self, request: Request) -> Any:
+        name = self._intake.add(request.source)
+        self._keep_counts(time.monotonic())
+        return name
+
+    def _remove(self, request: Request) -> Any:
+        self._perform(self._intake.remove(request.stream))
+        return request.stream
 
     def _stop(self, request: Request) -> Any:
         if self.life.can("drain"):

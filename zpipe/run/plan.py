@@ -1,14 +1,16 @@
 """What a run begins with, as its config says: the workers of each stage, the ledger, and what each worker is told."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from zpipe.config.keys import Config, ModelConfig
 from zpipe.errors import ZpipeError
-from zpipe.orders import Condemned, IngestTask, SinkTask, StageTask, Subscribers, Task
+from zpipe.orders import Condemned, IngestTask, Reading, SinkTask, SoFar, StageTask, Subscribers, Task
 from zpipe.rules import balance
 from zpipe.rules.credit import DEPTH, limit_for
 from zpipe.rules.ledger import Ledger
 from zpipe.run.resume import RunResults
+from zpipe.run.streams import StreamOrigin, Streams
 from zpipe.run.supervisor import Death, StageWorkers
 from zpipe.wire import MOST_IN_FLIGHT
 
@@ -54,8 +56,8 @@ class Handover:
                 self.audience = Subscribers(death.row.subscribers, death.row.behind)
         elif death.blamed is not None:
             tail = list(worker.process.tail)[-5:]
-            published = [stream.published for stream in ledger.streams]
-            self.deaths = {(n, seq): said for (n, seq), said in self.deaths.items() if seq > published[n]}
+            streams = ledger.streams
+            self.deaths = {(n, seq): said for (n, seq), said in self.deaths.items() if seq > streams[n].published}
             self.deaths[death.blamed] = death.reason + (f"; last log: {' | '.join(tail)}" if tail else "")
 
 
@@ -75,30 +77,54 @@ class Plan:
             for stage, count in zip(chain, counts, strict=True)
         ]  # fmt: skip
         self.sink = StageWorkers("sink", "sink", len(chain), 1, config.sink.timeout_s, single=True)
-        self.sources = [
-            StageWorkers("ingest", f"ingest-{entry.stream}", number, 1, entry.timeout_s, single=True)
-            for number, entry in enumerate(config.ingest)
-        ]
-
-    @property
-    def all(self) -> list[StageWorkers]:
+        self.streams = Streams(config)
+        self.sources: list[StageWorkers] = []
+        if self.streams:
+            self._start_source("ingest", range(len(self.streams)))
+        self.all = [self.sink, *self.stages, *self.sources]
         """All of them, in the order in which they are started: the slowest to be ready last."""
-        return [self.sink, *self.stages, *self.sources]
+
+    def start_apart(self, stream: int, was_added: bool = False) -> None:
+        """Have a stream read by a process of its own."""
+        stage = self._start_source(f"ingest-{self.streams.name(stream)}", [stream])
+        stage.was_added = was_added
+        self.all.append(stage)
+
+    def _start_source(self, name: str, streams: Iterable[int]) -> StageWorkers:
+        limits = {number: self.streams.entries[self.streams[number].entry].timeout_s for number in streams}
+        stage = StageWorkers("ingest", name, 0, 1, max(limits.values()), single=True, streams=limits)
+        self.sources.append(stage)
+        return stage
 
     def ledger(self, results: RunResults) -> Ledger:
         """The ledger, going on where the results end. A source whose end is in there is not started."""
         slots = self.config.frames.in_flight
         most = self._most_slots()
-        ledger = Ledger(len(self.stages), len(self.sources), most, self.config.max_attempts)
+        self._find_streams(results)
+        ledger = Ledger(len(self.stages), len(self.streams), most, self.config.max_attempts)
+        ledger.listens = bool(self.streams.listening)
         if isinstance(slots, str):
             counts = [stage.wanted for stage in self.stages]
             ledger.limit = limit_for(counts, [DEPTH for _ in counts], len(self.sources))
-        for number, entry in enumerate(self.config.ingest):
-            account = results.stream(str(entry.stream))
+        for number in range(len(self.streams)):
+            account = results.stream(self.streams.name(number))
             ledger.resume(number, account.seq, account.ok, account.failed, account.closed)
-            if account.closed:
-                self.sources[number].wanted = 0
+            if self.streams.name(number) in results.removed and not account.closed:
+                ledger.leave(number)
+        for stage in self.sources:
+            if all(ledger.has_ended(number) for number in stage.streams):
+                stage.wanted = 0
         return ledger
+
+    def _find_streams(self, results: RunResults) -> None:
+        """The streams that senders have opened in the run that is continued."""
+        entries = {str(self.streams.entries[number].stream): number for number in self.streams.listening}
+        for news in results.opened:
+            if news.entry in entries and self.streams.find(news.stream) is None:
+                self.streams.add(StreamOrigin(news.stream, entries[news.entry], news.sender, news.upload))
+        for name in results.streams:
+            if self.streams.find(name) is None and (origin := self.streams.below(name)) is not None:
+                self.streams.add(origin)
 
     def _most_slots(self) -> int:
         """Frames that may be in flight: each is an open file in each process. ZpipeError if it allows not so many."""
@@ -129,10 +155,14 @@ class Plan:
             case "ingest":
                 return self._ingest_task(workers, ledger, handover)
             case "sink":
-                published = [stream.published for stream in ledger.streams]
-                under_way = [(n, seq) for n, seq in handover.under_way.items() if seq > published[n]]
+                so_far = [
+                    SoFar(number, self.streams.name(number), stream.published)
+                    for number, stream in enumerate(ledger.streams)
+                    if not stream.closed
+                ]
+                under_way = [(n, seq) for n, seq in handover.under_way.items() if seq > ledger.streams[n].published]
                 patient = not handover.is_drained
-                return SinkTask(self.place.run, published, under_way, handover.endpoints, patient, handover.audience)
+                return SinkTask(self.place.run, so_far, under_way, handover.endpoints, patient, handover.audience)
             case "stage":
                 config = self.config.stages[workers.number].config
                 wanted = config.threads if isinstance(config, ModelConfig) else "auto"
@@ -140,12 +170,14 @@ class Plan:
                 careful = workers.restart.has_crashed
                 return StageTask(workers.number, threads, self.place.models, self.place.cache, careful)
 
-    @staticmethod
-    def _ingest_task(workers: StageWorkers, ledger: Ledger, handover: Handover) -> IngestTask:
-        number = workers.number
+    def _ingest_task(self, workers: StageWorkers, ledger: Ledger, handover: Handover) -> IngestTask:
+        going_on = [number for number in workers.streams if not ledger.has_ended(number)]
+        return IngestTask([self._reading(number, workers, ledger, handover) for number in going_on])
+
+    def _reading(self, number: int, workers: StageWorkers, ledger: Ledger, handover: Handover) -> Reading:
         stream, condemned = ledger.streams[number], handover.condemned.setdefault(number, [])
         if ledger.condemned(number) and stream.suspect not in [frame.seq for frame in condemned]:
             reason = handover.deaths.get((number, stream.suspect), "ingest died")
             condemned.append(Condemned(stream.suspect, f"{stream.attempts - 1} attempts: {reason}"))
             workers.restart.condemned((number, stream.suspect))
-        return IngestTask(number, stream.read + 1, list(condemned))
+        return Reading(number, self.streams[number].entry, stream.read + 1, list(condemned))

@@ -13,6 +13,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from zpipe.config.keys import Config, IngestConfig
 from zpipe.errors import ResultsError
 from zpipe.results.file import (
@@ -25,8 +27,10 @@ from zpipe.results.file import (
     open_file,
     run_in,
 )
+from zpipe.results.news import Event, SourceAdded, StreamOpened, StreamRemoved
 from zpipe.results.record import Record
 from zpipe.run.fingerprint import differences
+from zpipe.run.streams import Streams, listens
 from zpipe.source import Source
 
 Resume = bool | Literal["anyway"]
@@ -58,12 +62,29 @@ class RunResults:
         self._folder = folder
         self._record = Record(self.path)
         self._names = [str(entry.stream) for entry in config.ingest]
+        self._news: list[Event] = []
         self._lock = -1
         self._begun = False
 
     def stream(self, name: str) -> StreamLog:
         """The account of a stream; an empty one if there is nothing of it."""
         return self.streams.get(name, StreamLog())
+
+    @property
+    def opened(self) -> list[StreamOpened]:
+        """The streams that senders have opened so far."""
+        return [event for event in self._news if isinstance(event, StreamOpened)]
+
+    @property
+    def removed(self) -> set[str]:
+        """The streams of which nobody wants more."""
+        return {event.stream for event in self._news if isinstance(event, StreamRemoved)}
+
+    def keep_news(self, event: Event) -> None:
+        """Something has come or gone: part of the record once the run has begun."""
+        self._news.append(event)
+        if self._begun:
+            self._record.keep_news(event)
 
     def begin(self) -> None:
         """The first frame is about to be read: from now on the file is this run's. Only the first call counts."""
@@ -79,8 +100,9 @@ class RunResults:
         except OSError as error:
             raise ResultsError(f"results file {self.path}: {error.strerror}") from None
         self._record.begin(self.run, self._decides)
-        for name in self._names:
-            self.keep_list(name)
+        self._record.keep_news(*self._news)
+        for path in self._folder.glob("*.list"):
+            self.keep_list(path.stem)
 
     def keep_list(self, stream: str) -> None:
         """The source of this stream is open: its list becomes part of the record, where it is not yet."""
@@ -105,7 +127,8 @@ class RunResults:
 
     def go_on(self) -> None:
         """This run has begun already; take the account of what it has."""
-        file = ResultsFile(self.path, fresh=False, undrain=True, lock=True)
+        self._news = self._record.news.read() if self._record.is_of(self.run) else []
+        file = ResultsFile(self.path, fresh=False, undrain=True, lock=True, stay=self.removed)
         self._lock, self.streams = file.detach(), file.streams
         self._begun = True
         if not self._record.is_of(self.run):
@@ -121,6 +144,19 @@ class RunResults:
         self.close()
         self._lock = anew.number
         log.warning("results.kept the finished run before this one is now in %s", self.kept)
+
+
+def removed_from(record: Record) -> set[str]:
+    """The streams of which nobody wanted more."""
+    return {event.stream for event in record.news.read() if isinstance(event, StreamRemoved)}
+
+
+def with_added(config: Config) -> Config:
+    """The config with the sources that were added to the run which is continued."""
+    news = Record(Path(config.sink.results)).news.read()
+    names = {entry.stream for entry in config.ingest}
+    added = [event.source for event in news if isinstance(event, SourceAdded) and event.source.stream not in names]
+    return replace(config, ingest=[*config.ingest, *added]) if added else config
 
 
 def open_results(
@@ -140,7 +176,8 @@ def open_results(
         return results
     results = RunResults(config, run, decides, folder)
     if not overwrite and path.exists():
-        results.kept = place_for_finished(path, [str(entry.stream) for entry in config.ingest])
+        names = [str(entry.stream) for entry in config.ingest if not listens(entry)]
+        results.kept = place_for_finished(path, names)
     results.lock()
     return results
 
@@ -208,15 +245,19 @@ def check_sources(config: Config, sources: Sources, path: Path, record: Record) 
     for head in heads(path) if path.exists() else ():
         if head.type == "frame":
             names.setdefault(head.stream, []).append(head.name)
+    streams, removed = Streams(config), removed_from(record)
     for entry in config.ingest:
+        if listens(entry) or entry.stream in removed:
+            continue
         done = names.pop(str(entry.stream), [])
         kept = record.list_of(str(entry.stream))
         if kept is None:
             check_source(config, entry, sources, done)
         else:
             sources.check_kept(entry, config.frames.max_pixels, kept, done)
-    if names:
-        raise ResultsError(f"{path} has results of a stream that the config does not have: {', '.join(names)}")
+    unknown = [name for name in names if name not in removed and streams.below(name) is None]
+    if unknown:
+        raise ResultsError(f"{path} has results of a stream that the config does not have: {', '.join(unknown)}")
 
 
 def check_source(config: Config, entry: IngestConfig, sources: Sources, done: list[str]) -> None:

@@ -13,6 +13,7 @@ from zpipe.engines.machine import private_bytes
 from zpipe.rules.eta import Eta
 from zpipe.rules.failures import Failures
 from zpipe.rules.ledger import Ledger
+from zpipe.run.streams import Streams
 from zpipe.run.supervisor import StageWorkers, Supervisor, Worker
 from zpipe.snapshot import (
     Account,
@@ -54,17 +55,19 @@ class Status:
     """What can be said of a run. The broker writes the fields that nobody else knows."""
 
     def __init__(
-        self, config: Config, run: str, ledger: Ledger, supervisor: Supervisor, frames_bytes: Callable[[], int]
-    ) -> None:
+        self, config: Config, run: str, streams: Streams, ledger: Ledger, supervisor: Supervisor,
+        frames_bytes: Callable[[], int],
+    ) -> None:  # fmt: skip
         self.publish = self.history = ""
         self.began: float | None = None
         self.failures = Failures()
-        self.totals: list[int | None] = [None for _ in config.ingest]
-        self.skipped = [0 for _ in config.ingest]
+        self.totals: dict[int, int | None] = {}
+        self.skipped: dict[int, int] = {}
         self.rejected = 0
         self.kept = ""
         self._config = config
         self._run = run
+        self._streams = streams
         self._ledger = ledger
         self._supervisor = supervisor
         self._frames_bytes = frames_bytes
@@ -122,8 +125,15 @@ class Status:
             results=self._config.sink.results,
             elapsed_s=self._elapsed_s(),
             streams=[
-                StreamAccount(str(entry.stream), stream.read, stream.ok, stream.failed, stream.dropped, skipped)
-                for entry, stream, skipped in zip(self._config.ingest, streams, self.skipped, strict=True)
+                StreamAccount(
+                    self._streams.name(number),
+                    stream.read,
+                    stream.ok,
+                    stream.failed,
+                    stream.dropped,
+                    self.skipped.get(number, 0),
+                )
+                for number, stream in enumerate(streams)
             ],
             drained=any(stream.drained for stream in streams),
             balanced=all(stream.balanced for stream in streams),
@@ -140,7 +150,7 @@ class Status:
 
     def _counters(self) -> dict[str, float]:
         """What rates are made of."""
-        found: dict[str, float] = {"published": sum(stream.published for stream in self._ledger.streams)}
+        found: dict[str, float] = {"published": self._ledger.published_in_all}
         for stage in self._supervisor.stages:
             found[f"{stage.name}.done"] = stage.done
             found[f"{stage.name}.busy_ns"] = stage.busy_ns
@@ -186,15 +196,15 @@ class Status:
     def _stream(self, number: int) -> StreamSnapshot:
         account = self._ledger.streams[number]
         return StreamSnapshot(
-            stream=str(self._config.ingest[number].stream),
+            stream=self._streams.name(number),
             read=account.read,
             published=account.published,
             ok=account.ok,
             failed=account.failed,
             dropped=account.dropped,
             in_flight=account.read - account.published,
-            total=account.count if account.count is not None else self.totals[number],
-            skipped=self.skipped[number],
+            total=account.count if account.count is not None else self.totals.get(number),
+            skipped=self.skipped.get(number, 0),
             closed=account.closed,
         )
 

@@ -1,9 +1,9 @@
 """The supervisor: keeps as many workers of each stage alive as are wanted.
 
-The sink is a stage of one worker here, and so is the ingest of each stream. One rule, applied again and again: compare
-what is wanted with what is there, start or retire the difference. Why a worker is gone matters only for when its
-replacement starts (rules/restart.py) and for what is said about it. What the worker held is the
-ledger's business, not ours.
+The sink is a stage of one worker here, and so is each process that reads streams. One rule, applied again and again:
+compare what is wanted with what is there, start or retire the difference. Why a worker is gone matters only for when
+its replacement starts (rules/restart.py) and for what is said about it. What the worker held is the ledger's business,
+not ours.
 """
 
 import logging
@@ -58,7 +58,7 @@ class Worker:
 
     @property
     def name(self) -> str:
-        """`detect-0`, `ingest-yard`, `sink`."""
+        """`detect-0`, `ingest`, `sink`."""
         return self.stage.name if self.stage.single else f"{self.stage.name}-{self.index}"
 
 
@@ -66,7 +66,9 @@ class Worker:
 class StageWorkers:
     """The workers of a stage: how many are wanted, which are there.
 
-    `number` is the stage's in the chain, or the stream's (ingest); `model` what they load.
+    `number` is the stage's in the chain; `model` what they load. Of ingest: the `streams` that they read, by number,
+    and how long a frame of each may take; `was_added`: those came while the pipeline ran; `stays`: others may come to
+    its worker.
     """
 
     role: str
@@ -76,6 +78,9 @@ class StageWorkers:
     timeout_s: float
     single: bool = False
     model: str = ""
+    streams: dict[int, float] = field(default_factory=dict)
+    was_added: bool = False
+    stays: bool = False
     workers: list[Worker] = field(default_factory=list)
     restart: Restart = field(default_factory=Restart)
     restarts: int = 0
@@ -244,7 +249,8 @@ class Supervisor:
         for worker in self._workers.values():
             row = self._board.read(worker.row)
             if row.state == BUSY:
-                limit_s, silent_s, what = worker.stage.timeout_s, row.silent_s(now_ns), "busy for more than"
+                limit_s = worker.stage.streams.get(row.stream, worker.stage.timeout_s)
+                silent_s, what = row.silent_s(now_ns), "busy for more than"
             elif worker.ready:
                 # The row of one that was stopped before its first beat is as old as the process.
                 limit_s, what = max(worker.stage.timeout_s, SILENT_S), "no sign of life for"
@@ -290,6 +296,14 @@ class Supervisor:
         worker = self._workers[number]
         worker.hung = worker.hung or why
         worker.process.signal(signal.SIGKILL)
+
+    def dismiss_all(self) -> list[Worker]:
+        """No worker is wanted from now on; those that live."""
+        for stage in self.stages:
+            stage.wanted = 0
+        for worker in self._workers.values():
+            worker.retiring = True
+        return list(self._workers.values())
 
     def close(self) -> None:
         """Kill and reap all that still live; closing twice is harmless."""

@@ -16,7 +16,7 @@ from zpipe.config.keys import IngestConfig
 from zpipe.errors import UNDECODABLE, ResultsError
 from zpipe.source import Beat, Source, SourceFrame, do_nothing
 from zpipe.sources.files import FileSource, printable
-from zpipe.sources.opening import open_source
+from zpipe.sources.opening import kind_of, open_source
 from zpipe.sources.video import FailedFrame
 
 ENDS_BYTES = 1 << 20
@@ -43,6 +43,12 @@ class Listing(msgspec.Struct, array_like=True):
     def names(self) -> Iterator[str]:
         """What the frames are called (a video's frames are numbered)."""
         return (printable(os.fsdecode(file)) for file in self.files)
+
+
+def check_listed(config: IngestConfig, kept: Path) -> None:
+    """ConfigError if there is no list yet and nothing that could be listed; cheap, opens nothing."""
+    if not kept.exists():
+        kind_of(config.path)
 
 
 def open_listed(config: IngestConfig, max_pixels: int, kept: Path) -> Source:

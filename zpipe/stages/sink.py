@@ -45,10 +45,13 @@ class Sink:
         self._link = link
         self._heart = heart
         self._task = task
-        self._streams = [str(entry.stream) for entry in config.ingest]
-        self._topics = [messages.topic(stream) for stream in self._streams]
-        self._next = [number + 1 for number in task.published]
-        self._waiting: list[dict[int, wire.Work]] = [{} for _ in task.published]
+        self._names: dict[int, str] = {}
+        self._topics: dict[int, bytes] = {}
+        self._next: dict[int, int] = {}
+        self._waiting: dict[int, dict[int, wire.Work]] = {}
+        self._ended: dict[str, None] = {}
+        for stream in task.streams:
+            self._meet(stream.stream, stream.name, stream.published)
         self._linger_s = config.sink.linger_s
         self._encoder = msgspec.json.Encoder()
         self._stopping = False
@@ -110,12 +113,25 @@ class Sink:
         if any(monitor in ready for monitor in self.out.monitors):
             self.out.meet_connections()
         if self.out.requests in ready:
-            self.out.answer(self._task.run, self._streams, self.file)
+            self.out.answer(self._task.run, [*self._ended, *self._names.values()], self.file)
 
     def close(self) -> None:
         """Close sockets and file. What was published leaves first, as far as subscribers take it."""
         self.out.close()
         self.file.close()
+
+    # ---- streams ------------------------------------------------------------------------------------------
+
+    def _meet(self, number: int, name: str, published: int = 0) -> None:
+        """A stream that results may come of from now on."""
+        if number not in self._names:
+            self._names[number], self._topics[number] = name, messages.topic(name)
+            self._next[number], self._waiting[number] = published + 1, {}
+
+    def _forget(self, number: int) -> None:
+        """A stream's end is published: nothing comes of it any more."""
+        self._ended[self._names.pop(number)] = None
+        del self._topics[number], self._next[number], self._waiting[number]
 
     # ---- the results file ---------------------------------------------------------------------------------
 
@@ -124,12 +140,14 @@ class Sink:
         if self.file.is_open or not self._record.is_of(self._task.run):
             return
         self.file = ResultsFile(self.file.path, fresh=False)
-        for name, published in zip(self._streams, self._task.published, strict=True):
-            if (has := self.file.stream(name).seq) < published:
+        for stream in self._task.streams:
+            if (has := self.file.stream(stream.name).seq) < stream.published:
                 raise ResultsError(
-                    f"results file {self.file.path} has {has} results of stream {name}, and {published} were "
-                    "published: continue with --resume, which makes it whole"
+                    f"results file {self.file.path} has {has} results of stream {stream.name}, and {stream.published} "
+                    "were published: continue with --resume, which makes it whole"
                 )
+        going_on = set(self._names.values())
+        self._ended |= dict.fromkeys(self.file.streams.keys() - going_on)
 
     def _need_file(self) -> None:
         """Have the file open: something is to be written."""
@@ -160,6 +178,8 @@ class Sink:
                 touched[message.stream] = None
             elif isinstance(message, wire.Close):
                 ends.append(message)
+            elif isinstance(message, wire.Begin):
+                self._meet(message.stream, message.name)
             elif isinstance(message, wire.Stop):
                 self._stopping = True
         if (touched or ends) and not self.file.is_open:
@@ -185,7 +205,7 @@ class Sink:
 
     def _log(self, work: wire.Work) -> bytes:
         """The frame's result as a line, written to the file."""
-        stream = self._streams[work.stream]
+        stream = self._names[work.stream]
         try:
             result = messages.unpack(work.body)
         except msgspec.DecodeError as error:  # one result per frame, whatever a worker made of it
@@ -199,17 +219,17 @@ class Sink:
 
     def _logged(self, stream: int, seq: int) -> bytes | None:
         """The line of a result that was logged before a crash and may not have been published."""
-        account = self.file.streams.get(self._streams[stream])
+        account = self.file.streams.get(self._names[stream])
         if account is None or seq > account.seq:
             return None
-        return self.file.lines(self._streams[stream], seq, most=1)[0]
+        return self.file.lines(self._names[stream], seq, most=1)[0]
 
     def _is_doubtful(self, stream: int, seq: int) -> bool:
         """Whether a result that a sink before this one has logged may not have been published."""
         return self._task.under_way is None or (stream, seq) in self._task.under_way
 
     def _end(self, close: wire.Close) -> wire.Closed:
-        name = self._streams[close.stream]
+        name = self._names[close.stream]
         account, seq = self.file.stream(name), close.count + 1
         self._heart.begin(close.stream, seq)
         self.file.check()
@@ -223,5 +243,6 @@ class Sink:
             self.out.publish(self._topics[close.stream], line)
         elif self._is_doubtful(close.stream, seq):
             self.out.publish(self._topics[close.stream], self.file.lines(name, seq, most=1)[0])
+        self._forget(close.stream)
         self._heart.beat()
         return wire.Closed(self._link.worker, close.stream)

@@ -1,7 +1,8 @@
-"""The control socket of a running pipeline: owns the ROUTER that `zpipe status`, `scale` and `stop` talk to.
+"""The control socket of a running pipeline: owns the ROUTER that `zpipe status`, `scale`, `stop` and `source` talk to.
 
 Request and reply are one JSON object each: `{"command": "status"}`, `{"command": "scale", "counts": {"detect": 4}}`,
-`{"command": "stop"}`; the reply is `{"ok": ...}` or `{"error": "..."}`.
+`{"command": "stop"}`, `{"command": "add", "source": {"path": "/more", "stream": "more"}}`, `{"command": "remove",
+"stream": "more"}`, `{"command": "sources"}`; the reply is `{"ok": ...}` or `{"error": "..."}`.
 """
 
 from collections.abc import Callable
@@ -20,11 +21,13 @@ REPLY_TIMEOUT_MS = 5000
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True):
-    """What is asked of a running pipeline; `counts` are for `scale`: workers wanted by stage, or
-    `auto`."""
+    """What is asked of a running pipeline. `counts` are for `scale`: workers wanted by stage, or `auto`; `source` for
+    `add`: an entry of ingest; `stream` for `remove`."""
 
     command: str
     counts: dict[str, int | Literal["auto"]] = {}
+    source: dict[str, Any] = {}
+    stream: str = ""
 
 
 def endpoint_of(folder: Path) -> str:

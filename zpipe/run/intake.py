@@ -1,0 +1,174 @@
+"""What comes and goes while a run lives: senders' streams, sources that people add and remove, processes that read.
+
+A stream that hangs gets a process of its own, so that those which were read with it go on.
+
+Decides who reads what, and says what follows; reads nothing itself.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from zpipe import wire
+from zpipe.config.keys import Config, IngestConfig
+from zpipe.errors import ZpipeError
+from zpipe.results.news import SourceAdded, StreamOpened, StreamRemoved
+from zpipe.rules.accounts import Action
+from zpipe.rules.ledger import Ledger
+from zpipe.run.plan import Plan
+from zpipe.run.resume import RunResults
+from zpipe.run.streams import SENDER, StreamOrigin, listens
+from zpipe.run.supervisor import Death, StageWorkers, Worker
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[int, wire.ToWorker], object]
+
+
+class Intake:
+    """The sources of a running pipeline. `send(worker, message)` is how workers are told."""
+
+    def __init__(
+        self, plan: Plan, ledger: Ledger, results: RunResults, send: Send, keep_config: Callable[[Config], object]
+    ) -> None:
+        self._plan = plan
+        self._streams = plan.streams
+        self._ledger = ledger
+        self._results = results
+        self._send = send
+        self._keep_config = keep_config
+        self._first = len(plan.streams)
+
+    # ---- streams of senders -------------------------------------------------------------------------------
+
+    def open(self, worker: Worker, asked: wire.Open) -> Sequence[Action]:
+        """Somebody opens a stream: find it or begin it, and say which it is. The worker reads it from now on."""
+        try:
+            number = self._stream_for(asked)
+        except ZpipeError as error:
+            self._send(worker.number, wire.Opened(0, asked.name, 1, False, str(error)))
+            return ()
+        has_ended = self._ledger.has_ended(number)
+        actions = () if has_ended else self._ledger.read_by(worker.number, number)
+        wanted = self._ledger.streams[number].read + 1
+        self._send(worker.number, wire.Opened(number, self._streams.name(number), wanted, has_ended))
+        return actions
+
+    def _stream_for(self, asked: wire.Open) -> int:
+        """The same upload goes on where it stopped. One that does not say which it is goes on with the sender's newest
+        stream, as long as that has not ended; so does one of which nobody knows any more which that was of."""
+        streams, entry = self._streams, asked.entry
+        if entry not in streams.listening:
+            raise ZpipeError(f"entry {entry} of ingest does not listen")
+        if not SENDER.fullmatch(asked.name):
+            raise ZpipeError(f"{asked.name!r} is no name for a sender: expected at most 40 of A-Z a-z 0-9 _ -")
+        if asked.upload and (number := streams.of_upload(entry, asked.name, asked.upload)) is not None:
+            return number
+        newest = streams.newest_of(entry, asked.name)
+        goes_on = newest is not None and not self._ledger.has_ended(newest)
+        if newest is not None and goes_on and (not asked.upload or streams[newest].upload is None):
+            return newest
+        if self._ledger.draining:
+            raise ZpipeError("the pipeline is ending: it begins no stream any more")
+        return self._begin(streams.next_origin(entry, asked.name, asked.upload))
+
+    def _begin(self, origin: StreamOrigin) -> int:
+        """A stream that was not there before; the sink, which is told before its first frame, is told now."""
+        number = self._streams.add(origin)
+        assert self._ledger.add_stream() == number
+        if origin.sender:
+            entry = str(self._streams.entries[origin.entry].stream)
+            self._results.keep_news(StreamOpened(origin.name, entry, origin.sender, origin.upload))
+        for sink in self._plan.sink.workers:
+            if sink.ready:
+                self._send(sink.number, wire.Begin(number, origin.name))
+        log.info("stream.opened stream=%s", origin.name)
+        return number
+
+    def greet_sink(self, worker: Worker) -> None:
+        """A sink takes part from now on: tell it of the streams that may have come since it was started."""
+        for number in range(self._first, len(self._streams)):
+            if not self._ledger.streams[number].closed:
+                self._send(worker.number, wire.Begin(number, self._streams.name(number)))
+
+    # ---- sources ------------------------------------------------------------------------------------------
+
+    def add(self, fields: dict[str, Any]) -> str:
+        """Read one more source, in a process of its own; the name of its stream. ZpipeError if that cannot be."""
+        try:
+            entry = msgspec.convert(fields, IngestConfig)
+        except msgspec.ValidationError as error:
+            raise ZpipeError(f"no source that could be added: {error}") from None
+        name = str(entry.stream)
+        if entry.stream is None or listens(entry):
+            raise ZpipeError("a source that is added needs a path and a stream")
+        if self._ledger.draining or name in (str(each.stream) for each in self._streams.entries):
+            ending = "the pipeline is ending" if self._ledger.draining else f"there is a stream {name} already"
+            raise ZpipeError(f"{name} cannot be added: {ending}")
+        self._streams.entries.append(entry)
+        self._keep_config(replace(self._plan.config, ingest=self._streams.entries))
+        self._results.keep_news(SourceAdded(entry))
+        number = self._begin(StreamOrigin(name, len(self._streams.entries) - 1))
+        self._plan.start_apart(number, was_added=True)
+        return name
+
+    def remove(self, name: str) -> Sequence[Action]:
+        """Read nothing more of a stream: it ends where it stands."""
+        number = self._streams.find(name)
+        if number is None:
+            known = ", ".join(self._streams.name(n) for n in range(min(len(self._streams), 20)))
+            raise ZpipeError(f"no stream {name!r}: this pipeline has {known}")
+        if self._ledger.has_ended(number):
+            raise ZpipeError(f"stream {name} has ended already")
+        self._results.keep_news(StreamRemoved(name))
+        log.info("source.removed stream=%s", name)
+        return self._leave(number)
+
+    def list(self) -> list[dict[str, Any]]:
+        """Each stream that has not ended, and each entry that listens: where it comes from, and how it is."""
+        listening = [str(self._streams.entries[n].stream) for n in self._streams.listening]
+        found = [{"stream": name, "source": "senders", "state": "listening", "read": 0} for name in listening]
+        for number, account in enumerate(self._ledger.streams):
+            entry = self._streams.source_of(number)
+            state = "published" if account.closed else "read" if account.count is not None else ""
+            state = state or ("leaving" if account.leaving else "reading" if account.reader is not None else "waiting")
+            source = entry.path if entry is not None else f"sender {self._streams[number].sender}"
+            found.append({"stream": self._streams.name(number), "source": source, "state": state, "read": account.read})
+        return found
+
+    # ---- processes ----------------------------------------------------------------------------------------
+
+    def learn(self, death: Death) -> None:
+        """An ingest is dead. If it hung on one of several streams, that one is read by a process of its own."""
+        stage, row = death.worker.stage, death.row
+        going_on = [number for number in stage.streams if not self._ledger.has_ended(number)]
+        if death.worker.hung and row.working is not None and row.stream in going_on and len(going_on) > 1:
+            name = self._streams.name(row.stream)
+            log.warning("source.parted stream=%s: it hangs, so it has a process of its own from now on", name)
+            del stage.streams[row.stream]
+            self._plan.start_apart(row.stream)
+        self.settle(stage)
+
+    def settle(self, stage: StageWorkers) -> None:
+        """Nobody is wanted any more who has nothing to read."""
+        if stage.streams and all(self._ledger.has_ended(number) for number in stage.streams):
+            stage.wanted = 0
+
+    def give_up(self, stage: StageWorkers, reason: str) -> Sequence[Action]:
+        """A source that was added cannot be read: that is no reason to end the run."""
+        actions: list[Action] = []
+        for number in stage.streams:
+            log.warning("source.refused stream=%s %s", self._streams.name(number), reason)
+            actions += self._leave(number)
+        stage.wanted = 0
+        return actions
+
+    def _leave(self, number: int) -> Sequence[Action]:
+        actions = self._ledger.leave(number)
+        for stage in self._plan.sources:
+            if number in stage.streams:
+                self.settle(stage)
+        return actions
