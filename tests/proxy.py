@@ -10,7 +10,8 @@ ROOM_BYTES = 4096
 
 
 class Proxy:
-    """Forwards connections to `endpoint` (tcp://host:port); `self.endpoint` is where it listens."""
+    """Forwards connections to `endpoint` (tcp://host:port); `self.endpoint` is where it listens, `passed` all that
+    went through it, in both directions."""
 
     def __init__(self, endpoint: str) -> None:
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
@@ -20,6 +21,7 @@ class Proxy:
         self._wake, self._waker = socket.socketpair()
         self._peers: dict[socket.socket, socket.socket] = {}
         self._orders: list[str] = []
+        self.passed = bytearray()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -93,6 +95,7 @@ class Proxy:
         try:
             data = sock.recv(ROOM_BYTES)
             if data:
+                self.passed += data
                 self._peers[sock].sendall(data)
                 return
         except OSError:

@@ -21,6 +21,7 @@ from zpipe.models.interface import Classifier, Detector
 from zpipe.pixels import Pixels
 from zpipe.sources.opening import open_source
 from zpipe.stages.loop import DecodedPicture, Means, StageWork, open_stage
+from zpipe.transport.keys import Keys
 
 MEASURED_CALLS = 5
 
@@ -43,6 +44,8 @@ def report(path: str, overrides: list[str], image: str | None, out: str | None) 
     if image is not None:
         yield from try_out(config, stages, picture, image, out)
     yield f"sink: {config.sink.publish}, results in {config.sink.results}"
+    if config.keys is not None:
+        yield f"keys: {', '.join(client.name for client in Keys(config.keys).clients) or 'nobody is let in yet'}"
     yield "ok"
 
 

@@ -10,6 +10,7 @@ import click
 
 from zpipe import __version__
 from zpipe.errors import ModelError, ZpipeError
+from zpipe.key_commands import keys
 from zpipe.show.outlet import fill_standard_files, say, turn_off
 
 
@@ -63,6 +64,11 @@ def settings(
 
 set_option = click.option(
     "--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Change a key of the config: detect.confidence=0.5"
+)
+
+
+key_option = click.option(
+    "--key", metavar="FILE", help="Our key, where the pipeline has keys (`zpipe keys add` made it)."
 )
 
 
@@ -190,9 +196,11 @@ def bench(
 @click.option("--from", "first", type=click.IntRange(1), help="Begin with this number of each stream.")
 @click.option("--format", "form", type=click.Choice(["json", "table", "csv"]), default="json", show_default=True)
 @click.option("--timeout", "timeout_s", type=float, help="Give up after so many seconds without a message.")
+@key_option
 def subscribe(
-    source: str | None, stream: str | None, from_start: bool, first: int | None, form: str, timeout_s: float | None
-) -> None:
+    source: str | None, stream: str | None, from_start: bool, first: int | None, form: str, timeout_s: float | None,
+    key: str | None,
+) -> None:  # fmt: skip
     """Print results as they are published, each once and in order. SOURCE is an endpoint, or a results file; without
     it: the pipeline that runs here.
 
@@ -201,6 +209,7 @@ def subscribe(
       zpipe subscribe tcp://127.0.0.1:5560
       zpipe subscribe --from-start --format csv > objects.csv
       zpipe subscribe results.jsonl --format table
+      zpipe subscribe tcp://yard.example:5560 --key alice.key
     """
     from zpipe.show.results import print_results
 
@@ -208,7 +217,8 @@ def subscribe(
         stream = stream.removeprefix("results/")
     try:
         with until_nobody_reads():
-            print_results(endpoint_or_running(source), stream, 1 if from_start else first, form, timeout_s)
+            source, key = (source, key) if source is not None else running_endpoint(key)
+            print_results(source, stream, 1 if from_start else first, form, timeout_s, key)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -226,9 +236,10 @@ def subscribe(
 @click.option("--min-confidence", type=click.FloatRange(0, 1), default=0.0, help="Only objects as sure as that.")
 @click.option("--stage", "stages", multiple=True, metavar="NAME", help="Only classes of this stage (detect: none).")
 @click.option("--no-labels", is_flag=True, help="Boxes only.")
+@key_option
 def draw(
     results: str, out: str, folders: tuple[str, ...], config: str | None, streams: tuple[str, ...],
-    min_confidence: float, stages: tuple[str, ...], no_labels: bool,
+    min_confidence: float, stages: tuple[str, ...], no_labels: bool, key: str | None,
 ) -> None:  # fmt: skip
     """Draw boxes, labels and confidences of RESULTS (a results file, or an endpoint for live ones).
 
@@ -244,9 +255,12 @@ def draw(
     from zpipe.draw.results import draw_results
 
     look = Look(frozenset(streams), min_confidence, frozenset(stages), not no_labels)
-    count = draw_results(results, Path(out), list(folders), config, look)
+    count = draw_results(results, Path(out), list(folders), config, look, key=key)
     with until_nobody_reads():
         click.echo(f"{count} picture(s) in {out}")
+
+
+main.add_command(keys)
 
 
 def complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -337,10 +351,9 @@ def plugin_path() -> None:
     click.echo(include_folder())
 
 
-def endpoint_or_running(endpoint: str | None) -> str:
-    """The endpoint given, or that of the one pipeline that runs here."""
-    if endpoint is not None:
-        return endpoint
+def running_endpoint(key: str | None) -> tuple[str, str | None]:
+    """The endpoint of the one pipeline that runs here; the key for it, if none is given: its own."""
     from zpipe.transport.control import ask_status
 
-    return ask_status(None).publish
+    running = ask_status(None)
+    return running.publish, key or running.keys

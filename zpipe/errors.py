@@ -2,6 +2,7 @@
 
     ZpipeError
     ├── ConfigError          the YAML file, before anything starts           exit code 3
+    ├── KeysError            a key, or a folder of keys, that is no good      exit code 3
     ├── ModelError           a model file, labels or device                  exit code 4
     ├── FrameError           one image: unreadable, undecodable, too large   a `failed` result
     ├── WireError            bytes that are no valid message                 counted and dropped
@@ -31,6 +32,12 @@ class ZpipeError(Exception):
 
 class ConfigError(ZpipeError):
     """The config cannot be used; the message holds one line per problem: file, line, key path, what and why."""
+
+    exit_code = 3
+
+
+class KeysError(ZpipeError):
+    """A key file or a folder of keys that cannot be used, or a key that the other side does not accept."""
 
     exit_code = 3
 

@@ -28,6 +28,7 @@ from zpipe.run.supervisor import StageWorkers, Supervisor
 from zpipe.sources.changes import check_in_time, open_in_time
 from zpipe.transport.board import Board
 from zpipe.transport.control import Control
+from zpipe.transport.keys import Keys
 from zpipe.transport.link import Links
 from zpipe.transport.run_folder import RunFolder
 from zpipe.transport.store import Store
@@ -38,6 +39,8 @@ def launch(
     config: Config, config_folder: Path, report: ShowProgress, *, resume: Resume = False, overwrite: bool = False
 ) -> Iterator[Broker]:
     """A pipeline that is ready to run; on leaving every process is ended, and nothing is left on the machine."""
+    if config.keys is not None:
+        Keys(config.keys)  # what is wrong with them is said before anything starts
     with ExitStack() as opened:
         # The name first: who does not get it must not touch the results file of who has it.
         folder = opened.enter_context(RunFolder(config.name)).path

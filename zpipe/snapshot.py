@@ -76,7 +76,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     `kept`: where the results of the finished run before it are kept when it starts, empty if there were none.
     `elapsed_s`: since the sources may read, 0 before; `eta_s`: until the end, where that can be said; `failures`: why
-    frames failed, the most frequent reasons.
+    frames failed, the most frequent reasons; `keys`: the folder of keys, where it has some.
     """
 
     name: str
@@ -100,6 +100,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     eta_s: int | None
     failures: list[FailureCount]
     kept: str = ""
+    keys: str | None = None
 
     @property
     def total(self) -> int | None:

@@ -142,6 +142,8 @@ class RunningSink:
 
         def end() -> None:
             self._ended.set()
+            if self.sink._door is not None:
+                self.sink._door.close()
             for guard in (self.sink.out._live_guard, self.sink.out._requests_guard):
                 guard.close()
             for socket in (self.sink.out.live, self.sink.out.requests):
@@ -179,12 +181,14 @@ def make_sink(
     run: str = RUN,
     linger_s: float = 5,
     is_patient: bool = False,
+    keys: Path | None = None,
 ) -> Sink:
     config = Config(
         name="test",
         ingest=[IngestConfig(path=stream, stream=stream) for stream in streams],
         detect=DetectConfig(model="none"),
         sink=SinkConfig(results=str(results), linger_s=linger_s),
+        keys=None if keys is None else str(keys),
     )
     so_far = [SoFar(*each) for each in zip(range(len(streams)), streams, published or [0] * len(streams), strict=True)]
     task = SinkTask(run, so_far, endpoints=endpoints, is_patient=is_patient)

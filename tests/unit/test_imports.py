@@ -20,27 +20,29 @@ ROWS = {
     "rules": "rules",
     "hands": "transport engines models images results",
     "roles": "sources stages gate run",
-    "doors": "__init__ __main__ launch worker cli check client sender show draw bench",
+    "doors": "__init__ __main__ launch worker cli key_commands check client sender show draw bench",
 }
 """A name is a room (folder) or a file beside the rooms; the files beside them in one row count as one room."""
 ROW_OF = {room: row for row, rooms in enumerate(ROWS.values()) for room in rooms.split()}
 WORDS, DOORS = 0, len(ROWS) - 1
 
 OUTSIDE = {
-    "zmq": "transport.link transport.control transport.endpoints results.guard results.publisher stages.sink "
+    "zmq": "transport.link transport.control transport.endpoints transport.curve transport.key_files "
+    "transport.visitors results.guard results.publisher stages.sink "
     "run.broker launch worker client.subscription gate.door gate.gate gate.sink sender.connection",
     "mmap": "transport.board transport.store",
-    "fcntl": "transport.run_folder results.file models.cache show.outlet",
+    "fcntl": "transport.run_folder transport.keys results.file models.cache show.outlet",
     "subprocess": "engines.local client.run",
-    "socket": "engines.signals results.guard",
+    "socket": "engines.signals results.guard transport.curve transport.visitors",
     "signal": "engines.local engines.signals run.supervisor worker bench.command",
     "select": "engines.local show.outlet",
     "ctypes": "engines.local",
-    "threading": "images.opencv client.run results.guard sources.changes",
+    "threading": "images.opencv client.run results.guard sources.changes transport.curve transport.keys "
+    "transport.visitors",
     "zpipe._core": "models.core models.onnxruntime models.plugin",
     "onnxruntime": "models.onnxruntime",
     "simplejpeg": "images.decoding",
-    "click": "cli",
+    "click": "cli key_commands",
     "yaml": "config.file",
     "psutil": "",
     "multiprocessing": "",

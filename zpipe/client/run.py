@@ -176,7 +176,9 @@ class Run:
     def _read_results(self, stream: str | None) -> Iterator[Result]:
         seen: dict[str, int] = {}
         if self._process.lives:
-            with Subscription(self.endpoint, stream, first=1, is_there=lambda: self._process.lives) as results:
+            with Subscription(
+                self.endpoint, stream, first=1, is_there=lambda: self._process.lives, key=self.started["keys"]
+            ) as results:
                 try:
                     for result in results:
                         assert isinstance(result, Result)

@@ -5,15 +5,17 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import zmq
 
 from zpipe import messages
-from zpipe.errors import NotRunning, ZpipeError
+from zpipe.errors import KeysError, NotRunning, ZpipeError
 from zpipe.messages import Published, Result
 from zpipe.rules import history
 from zpipe.rules.catch_up import HOW_FAR, CatchUp, Wanted
+from zpipe.transport.curve import Handshakes, is_secured, secure_client
 from zpipe.transport.endpoints import history_of
 
 QUIET_MS = 500
@@ -25,6 +27,9 @@ longer, since the network may be slow."""
 
 SILENT_S = 0.7
 """After so long without an answer nobody seems to be there; said after a second, since questions are waited for."""
+
+TURNED_AWAY = 3
+"""So many handshakes, ended without a word one after the other, are no accident."""
 
 MOST_QUESTIONS = 16
 """High-water mark of the history's socket: so many questions wait for a sink that is away, and no more."""
@@ -40,7 +45,8 @@ class Subscription:
     `endpoint`: where the sink publishes. `stream`: only this one. `first`: the number to begin with (1: from the
     start; None: with what comes next). `timeout_s`: raise NotRunning when nothing came for so long (None: wait).
     `is_there`: asked when nothing comes, whether it still may; NotRunning if not. `on_silence`: called when nobody has
-    answered for a second, with whether somebody did before; again only after an answer.
+    answered for a second, with whether somebody did before; again only after an answer. `key`: our key file, where the
+    pipeline has keys; KeysError if it does not open this.
     Ends after the end of every stream. Yields `Result`s; with `ends` also each stream's `Eos`.
     """
 
@@ -54,6 +60,7 @@ class Subscription:
         history_endpoint: str | None = None,
         is_there: Callable[[], bool] = lambda: True,
         on_silence: Callable[[bool], None] = lambda was_there: None,
+        key: Path | str | None = None,
     ) -> None:
         self._id = uuid.uuid4().hex
         self._timeout_s = timeout_s
@@ -73,12 +80,18 @@ class Subscription:
         self._history.set_hwm(MOST_QUESTIONS)
         for socket in (self._live, self._history):
             socket.linger = 500
+        self._handshakes = Handshakes(endpoint, key, self._live, self._history)
         try:
+            if key is not None:
+                self._show_key(key, endpoint)
             self._live.connect(endpoint)
             self._history.connect(history_endpoint or history_of(endpoint))
         except zmq.ZMQError as error:
             self.close()
             raise ZpipeError(f"cannot connect to {endpoint!r}: {error.strerror}") from None
+        except KeysError:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[Published]:
         return self
@@ -102,6 +115,7 @@ class Subscription:
                 if self.catch_up.is_done:  # the sink need not wait until all of it is read here
                     self._tell(history.LinesRequest(self._id, done=True))
                 continue
+            self._check_handshakes()
             self._notice_silence()
             if not self._is_there():
                 self.close()
@@ -110,11 +124,17 @@ class Subscription:
                 self.close()
                 raise NotRunning(f"nothing was published on {self._endpoint} for {self._timeout_s:g} s")
 
+    @property
+    def is_turned_away(self) -> bool:
+        """Whether who is there ends every connection at its handshake: it knows another server's key than we."""
+        return self._handshakes.broken_off >= TURNED_AWAY
+
     def close(self) -> None:
         """Leave; closing twice is harmless."""
         if not self._context.closed:
             if not self.catch_up.is_done:  # a farewell: the sink need not wait for us to come back
                 self._tell(history.LinesRequest(self._id, done=True))
+            self._handshakes.close()
             self._live.close()
             self._history.close()
             self._context.term()
@@ -178,6 +198,18 @@ class Subscription:
             return history.read_reply(self._history.recv())
         return None
 
+    def _show_key(self, key: Path | str, endpoint: str) -> None:
+        for socket in (self._live, self._history):
+            if is_secured(endpoint):
+                secure_client(socket, key)
+
+    def _check_handshakes(self) -> None:
+        try:
+            self._handshakes.check()
+        except KeysError:
+            self.close()
+            raise
+
     def _note_answer(self) -> None:
         self._answered, self._is_silent = time.monotonic(), False
 
@@ -199,9 +231,11 @@ def subscribe(
     from_start: bool = False,
     first: int | None = None,
     timeout_s: float | None = None,
+    key: Path | str | None = None,
 ) -> Iterator[Result]:
     """Results as they are published, each once and in order, until every stream has ended.
 
-    `from_start` begins with frame 1 of each stream however late we come, `first` with another number.
+    `from_start` begins with frame 1 of each stream however late we come, `first` with another number. `key`: our key
+    file, where the pipeline has keys.
     """
-    return Subscription(endpoint, stream, 1 if from_start else first, timeout_s)  # type: ignore[return-value]  # without `ends` it yields results only
+    return Subscription(endpoint, stream, 1 if from_start else first, timeout_s, key=key)  # type: ignore[return-value]  # without `ends` it yields results only

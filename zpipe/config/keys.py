@@ -40,6 +40,7 @@ HISTORY_SUFFIX = ".history"
 SourcePath = Annotated[str, Meta(extra={"words": "a path", "read": "source", "unless": "listen"})]
 ModelPath = Annotated[str, Meta(extra={"words": "a model file or package.module:Class", "read": "model"})]
 LabelsPath = Annotated[str, Meta(extra={"words": "a file with a label a line", "read": "file"})]
+KeysPath = Annotated[str, Meta(extra={"words": "a folder that `zpipe keys init` made", "read": "keys"})]
 ResultsPath = Annotated[str, Meta(extra={"words": "a path", "read": "output"})]
 PerChannel = Annotated[
     list[float], Meta(extra={"words": "a list of one number or three (one per channel)", "lengths": (1, 3)})
@@ -175,6 +176,7 @@ class Config(Base, frozen=True):
     ] = None
     sink: SinkConfig = msgspec.field(default_factory=SinkConfig)
     frames: FramesConfig = msgspec.field(default_factory=FramesConfig)
+    keys: KeysPath | None = None
     max_attempts: Annotated[int, Meta(ge=1, le=1000)] = 3
 
     @property

@@ -38,7 +38,13 @@ def make_readers(check_files: bool) -> Mapping[str, ReadText]:
         path = resolve(text, origin)
         return require_writable(path) if check_files else path
 
-    return {"source": source, "file": file, "model": model, "output": output, "endpoint": endpoint}
+    def keys(text: str, origin: Origin) -> str:
+        path = resolve(text, origin)
+        if check_files and not os.path.isdir(path):
+            raise ComplaintError(f"no such folder: {make_printable(path)}; `zpipe keys init` makes it")
+        return path
+
+    return {"source": source, "file": file, "model": model, "output": output, "endpoint": endpoint, "keys": keys}
 
 
 def resolve(text: str, origin: Origin) -> str:

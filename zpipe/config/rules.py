@@ -147,14 +147,16 @@ def check_history(config: Values, complain: Complain) -> None:
 
 
 def check_loopback(config: Values, complain: Complain) -> None:
-    """Results leave the machine only encrypted, and zpipe has no keys yet: so they do not leave it."""
+    """Results leave the machine only encrypted, for those who have a key."""
+    if config.get("keys", "given, and wrong") is not None:
+        return
     for key in ("publish", "history"):
         endpoint = config.get("sink", {}).get(key)
         if isinstance(endpoint, str) and endpoint.startswith("tcp://") and not _is_loopback(endpoint):
             complain(
                 ("sink", key),
-                f"'{endpoint}' listens beyond this machine, which is not supported without encryption; "
-                "expected an address like tcp://127.0.0.1:5560 (a tunnel, such as ssh -L, brings it elsewhere)",
+                f"'{endpoint}' listens beyond this machine, which takes keys: type `zpipe keys init keys/` beside "
+                "the config and write `keys: keys/` into it, or use an address like tcp://127.0.0.1:5560",
             )
 
 

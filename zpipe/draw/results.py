@@ -29,12 +29,13 @@ def draw_results(
     config: str | None,
     look: Look = ALL,
     progress: Progress = lambda done: None,
+    key: str | None = None,
 ) -> int:
     """Draw the frames of a results file, or of an endpoint as they come; how many pictures were written.
 
     `places` are `[STREAM=]PATH`: where the frames of a stream (or of the only one) are. Without any the sources of
     `config` are used. `out` is a folder, or a video file if it has a video's suffix; several streams have a folder
-    or a video each.
+    or a video each. `key`: our key file, for an endpoint that has keys.
     """
     if not _is_endpoint(results) and not Path(results).is_file():
         raise ResultsError(f"{results}: no such file; a results file or an endpoint (tcp://...) is drawn")
@@ -46,7 +47,7 @@ def draw_results(
     pictures = Pictures(sources)
     video = out if out.suffix.lower() in CODECS else None
     return write_pictures(
-        *(read(results), pictures.find, out, video, progress),
+        *(read(results, key), pictures.find, out, video, progress),
         look=look,
         by_stream=len(streams) > 1 and len(look.streams) != 1,
         rate_of=pictures.rate_of,
@@ -74,12 +75,12 @@ def _streams_of(results: str, sources: dict[str, IngestConfig]) -> set[str]:
     return {result["stream"] for result in read(results)}
 
 
-def read(results: str) -> Iterator[dict[str, Any]]:
+def read(results: str, key: str | None = None) -> Iterator[dict[str, Any]]:
     """The frames' results, from a file or live."""
     if _is_endpoint(results):
         from zpipe.client.subscription import subscribe
 
-        for result in subscribe(results, from_start=True):
+        for result in subscribe(results, from_start=True, key=key):
             yield msgspec.to_builtins(result)
         return
     try:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
@@ -27,7 +28,9 @@ LOOK_S = 0.05
 QUIET_S = 10.0
 """So often it is logged that connections were cut off, at most."""
 
-EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+GONE = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+EVENTS = zmq.EVENT_ACCEPTED | GONE | FAILED
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,19 @@ class Peer:
     inode: int
     account: PeerAccount
     sent: Sent = field(default_factory=Sent)
+
+
+class Admission(Protocol):
+    """Of a socket with keys: who may be here (`transport/visitors.py`)."""
+
+    def heard(self, event: int, value: int) -> None:
+        """Take what the socket's monitor tells."""
+
+    def admit(self, connection: int, part: zmq.Frame) -> bool:
+        """Whether this part, which has come by this connection, is to be heard."""
+
+    def unwelcome(self) -> list[int]:
+        """The connections of those who may not be here any more."""
 
 
 class Guard:
@@ -54,6 +70,7 @@ class Guard:
         self._ended = threading.Event()
         self._connected = threading.Event()
         self.cuts = 0
+        self.admission: Admission | None = None
         self.monitor = public.get_monitor_socket(EVENTS)
         self._public = public
         self._thread = threading.Thread(target=self._watch, name=f"guard-{name}", daemon=True)
@@ -65,9 +82,11 @@ class Guard:
             if not self.monitor.poll(0):
                 break
             event = recv_monitor_message(self.monitor)
+            if self.admission is not None:
+                self.admission.heard(int(event["event"]), int(event["value"]))
             if event["event"] == zmq.EVENT_ACCEPTED:
                 self._admit(int(event["value"]))
-            else:
+            elif event["event"] & GONE:
                 self._forget(int(event["value"]))
         with self._lock:
             gone, self._gone = self._gone, []

@@ -2,7 +2,7 @@
 
 Two sockets: an XPUB (on the wire a PUB; it also tells who subscribes) for live results, and a ROUTER, the history,
 which answers from the results file who missed something: requests and replies of `rules/history.py`. Anybody who
-reaches them may connect, so each has a guard.
+reaches them may connect, so each has a guard; with keys, only who has one with the role `subscribe` gets in.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import zmq
 
 from zpipe.errors import ZpipeError
 from zpipe.results.file import ResultsFile
-from zpipe.results.guard import Guard
+from zpipe.results.guard import Admission, Guard
 from zpipe.rules import history, limits
 
 REJOIN_S = 3.0
@@ -38,8 +38,14 @@ connection that is cut off, this is read to its end."""
 
 ECHO_S = 1.0
 
+KEY_GONE = "its key opens nothing here any more"
+
 Bind = Callable[["zmq.Socket[bytes]", "zmq.Socket[bytes]", str, str | None], tuple[str, str]]
 """Binds publisher and history to two endpoints (`transport/endpoints.py`); returns those to connect to."""
+
+
+Secure = Callable[["zmq.Socket[bytes]", str, str], Admission | None]
+"""Before a socket is bound to this endpoint, has it ask for keys; `name` is what its log says. None: it takes all."""
 
 
 class Echo:
@@ -75,11 +81,16 @@ class Publisher:
     """The sink's public sockets, bound to `endpoints`.
 
     `behind`: zpipe subscribers that a sink before this one has left; `echo`: where a socket of our own may be (None:
-    `publish` does not wait until a result is on its way).
+    `publish` does not wait until a result is on its way). `secure`: makes the sockets ask for keys.
     """
 
     def __init__(
-        self, bind: Bind, endpoints: tuple[str, str | None], behind: int = 0, echo: Path | None = None
+        self,
+        bind: Bind,
+        endpoints: tuple[str, str | None],
+        behind: int = 0,
+        echo: Path | None = None,
+        secure: Secure = lambda socket, endpoint, name: None,
     ) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self._echo = Echo(echo) if echo is not None else None
@@ -101,6 +112,8 @@ class Publisher:
         self.monitors = [self._live_guard.monitor, self._requests_guard.monitor]
         self._topics = limits.Topics()
         self._is_skipping = False
+        self._live_guard.admission = secure(self.live, endpoints[0], "publisher")
+        self._requests_guard.admission = secure(self.requests, endpoints[1] or endpoints[0], "history")
         try:
             self.endpoints = bind(self.live, self.requests, *endpoints)
         except ZpipeError:
@@ -140,7 +153,8 @@ class Publisher:
             except zmq.Again:
                 return
             self._audience.heard(event.bytes)
-            self._count_topic(event)
+            if self._is_heard(self._live_guard, event):
+                self._count_topic(event)
 
     def missing(self) -> int:
         """How many zpipe subscribers have not everything: those here, and those that may be on their way back."""
@@ -157,6 +171,8 @@ class Publisher:
             return
         *envelope, request = parts
         connection = connection_of(request)
+        if not self._is_heard(self._requests_guard, request):
+            return
         if self._requests_guard.waiting_for(connection) > limits.MAX_REPLY_WAITING_BYTES:
             return
         reply = reply_to(request.bytes, run, streams, file, self._audience)
@@ -180,6 +196,23 @@ class Publisher:
                 was_skipping, self._is_skipping = self._is_skipping, False
                 return [] if was_skipping else parts
         return []
+
+    def drop_unwelcome(self) -> None:
+        """End the connections of those whose key was removed. May be called from another thread."""
+        for guard in (self._live_guard, self._requests_guard):
+            for connection in guard.admission.unwelcome() if guard.admission is not None else []:
+                guard.cut(connection, KEY_GONE)
+
+    def _is_heard(self, guard: Guard, part: zmq.Frame) -> bool:
+        """Whether who has sent this may be here; else its connection ends."""
+        if guard.admission is None:
+            return True
+        self.meet_connections()  # now, or the descriptor could still be that of somebody before
+        connection = connection_of(part)
+        if connection >= 0 and guard.admission.admit(connection, part):
+            return True
+        guard.cut(connection, KEY_GONE)
+        return False
 
     def _count_topic(self, event: zmq.Frame) -> None:
         connection = connection_of(event)

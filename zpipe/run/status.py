@@ -100,6 +100,7 @@ class Status:
             publish=self.publish,
             history=self.history,
             results=self._config.sink.results,
+            keys=self._config.keys,
             wait_subscribers=self._config.sink.wait_subscribers,
             elapsed_s=self._elapsed_s(),
             frames_per_s=round(self._meter.rate("published"), 2),

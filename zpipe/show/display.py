@@ -98,7 +98,7 @@ class JsonLines(Display):
 
     def started(self, snapshot: Snapshot) -> None:
         """Where to subscribe."""
-        keys = ("name", "run", "pid", "publish", "history", "results", "kept")
+        keys = ("name", "run", "pid", "publish", "history", "results", "kept", "keys")
         self._emit("started", {key: getattr(snapshot, key) for key in keys})
 
     def progress(self, snapshot: Snapshot) -> None:

@@ -13,27 +13,31 @@ from zpipe.show.outlet import say
 from zpipe.show.tables import WRITERS
 
 
-def print_results(source: str, stream: str | None, first: int | None, form: str, timeout_s: float | None) -> None:
+def print_results(
+    source: str, stream: str | None, first: int | None, form: str, timeout_s: float | None, key: str | None = None
+) -> None:
     """Print the results of an endpoint (live) or a file, in a form of `WRITERS`, until their end."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # JSON is UTF-8; the rest is what the terminal can show of it
         sys.stdout.reconfigure(encoding="utf-8" if form == "json" else None, errors="backslashreplace")
     write = WRITERS[form](sys.stdout)
     is_live = "://" in source
-    lines = _read_live(source, stream, first, timeout_s) if is_live else _read_file(source, stream, first)
+    lines = _read_live(source, stream, first, timeout_s, key) if is_live else _read_file(source, stream, first)
     for line, message in lines:
         write(line, message)
 
 
 def _read_live(
-    endpoint: str, stream: str | None, first: int | None, timeout_s: float | None
+    endpoint: str, stream: str | None, first: int | None, timeout_s: float | None, key: str | None
 ) -> Iterator[tuple[bytes, Published]]:
     waiting = "waiting; --timeout S gives up" if timeout_s is None else f"waiting for {timeout_s:g} s"
 
     def say_silent(was_there: bool) -> None:
         what = "any more: its pipeline has died, or its sink is being restarted" if was_there else "yet"
+        if results.is_turned_away:
+            what += " to this key: it knows another server's" if key is not None else ": who is there turns us away"
         say(f"nobody answers on {endpoint} {what} ({waiting})")
 
-    with Subscription(endpoint, stream, first, timeout_s, ends=True, on_silence=say_silent) as results:
+    with Subscription(endpoint, stream, first, timeout_s, ends=True, on_silence=say_silent, key=key) as results:
         while True:
             try:
                 found = results.next_line()

@@ -12,6 +12,9 @@ SENTENCES = {
     "frame.failed": "frame {seq} of {stream} has failed: its workers died on it; its picture: {kept}",
     "link.rejected": "a message was rejected: {reason}",
     "source.note": "stream {stream}: {rest}",
+    "keys.refused": "{host} was refused, {times} time(s) by now: {reason}",
+    "publisher.refused": "{host} was refused at the results, {times} time(s) by now: {reason}",
+    "history.refused": "{host} was refused at the history, {times} time(s) by now: {reason}",
     "sink.left": "{subscribers} subscriber(s) did not catch up within {linger_s} s",
 }
 """By the name of the event; what is in braces is the record's, `rest` what has no key."""

@@ -22,8 +22,11 @@ from zpipe.results.file import ResultsFile
 from zpipe.results.publisher import REJOIN_S, Publisher
 from zpipe.results.record import Record
 from zpipe.transport.board import Heart
+from zpipe.transport.curve import Door, bind_for
 from zpipe.transport.endpoints import bind_pair
+from zpipe.transport.keys import Keys
 from zpipe.transport.link import BEAT_MS, WorkerLink
+from zpipe.transport.visitors import receive_at
 
 LINGER_MS = 100
 
@@ -32,6 +35,12 @@ CHECK_S = 1.0
 with the next line."""
 PORT_MS, SAY_TAKEN_S = 50, 5.0
 """While somebody has the port of the sink before us, we look so often, and say so so often."""
+
+ROLE = "subscribe"
+"""What a key must be for, where there are keys."""
+
+Endpoints = tuple[str, str | None]
+"""Where to publish, and where to serve the history (None: beside it)."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +65,7 @@ class Sink:
         self._encoder = msgspec.json.Encoder()
         self._stopping = False
         self._said_taken = 0.0
+        self._door: Door | None = None
         self._record = Record(Path(config.sink.results))
         self.file = ResultsFile.nothing_yet(Path(config.sink.results))
         self._next_check = 0.0
@@ -64,7 +74,11 @@ class Sink:
         endpoints = task.endpoints or (config.sink.publish, config.sink.history)
         try:
             bind = partial(bind_pair, wait=self._wait_for_port if task.endpoints and task.is_patient else None)
-            self.out = Publisher(bind, endpoints, task.audience.behind if task.audience else 0, echo)
+            behind = task.audience.behind if task.audience else 0
+            if config.keys is None:
+                self.out = Publisher(bind, endpoints, behind, echo)
+            else:
+                self.out = self._publish_for_keys(Keys(config.keys), bind, endpoints, behind, echo)
         except ZpipeError:
             self.file.close()
             raise
@@ -72,6 +86,20 @@ class Sink:
         self._poller = zmq.Poller()
         for socket in (link.inlet, self.out.live, self.out.requests, *self.out.monitors):
             self._poller.register(socket, zmq.POLLIN)
+
+    def _publish_for_keys(
+        self, keys: Keys, bind: "partial[tuple[str, str]]", endpoints: Endpoints, behind: int, echo: Path | None
+    ) -> Publisher:
+        """The publisher behind a door: who wants in needs a key, who loses it is sent off."""
+        self._door = Door(zmq.Context.instance(), keys)
+        bind = partial(bind, bind=bind_for(keys))
+        try:
+            out = Publisher(bind, endpoints, behind, echo, partial(receive_at, keys, ROLE))
+        except ZpipeError:
+            self._door.close()
+            raise
+        self._door.on_change = out.drop_unwelcome
+        return out
 
     def run(self) -> None:
         """Work until told to stop, then until those who still catch up have caught up."""
@@ -117,6 +145,8 @@ class Sink:
 
     def close(self) -> None:
         """Close sockets and file. What was published leaves first, as far as subscribers take it."""
+        if self._door is not None:
+            self._door.close()
         self.out.close()
         self.file.close()
 

@@ -28,6 +28,9 @@ PAUSE_S = 0.02
 Wait = Callable[[str], bool]
 """Called while somebody else has this endpoint: waits a little; whether to try again."""
 
+BindOne = Callable[["zmq.Socket[bytes]", str], object]
+"""Binds a socket to an endpoint: its own `bind`, or that of a socket with keys (`curve.py`)."""
+
 OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 FIRST_PORT, LAST_PORT = 10_000, 65_534
 
@@ -65,6 +68,7 @@ def bind_pair(
     publish: str,
     history_at: str | None,
     wait: Wait | None = None,
+    bind: BindOne = lambda socket, endpoint: socket.bind(endpoint),
 ) -> tuple[str, str]:
     """Bind both sockets; returns the endpoints to connect to. `*` as port takes a free one (and the next, free too).
 
@@ -72,14 +76,14 @@ def bind_pair(
     """
     wait = wait or wait_for(PATIENCE_S)
     if not (publish.startswith("tcp://") and publish.endswith(":*")):
-        bound = _bind(publisher, publish, wait)
-        return bound, _bind(history, history_at or history_of(bound), wait)
-    fixed = _bind(history, history_at, wait) if history_at is not None else None
+        bound = _bind(publisher, publish, wait, bind)
+        return bound, _bind(history, history_at or history_of(bound), wait, bind)
+    fixed = _bind(history, history_at, wait, bind) if history_at is not None else None
     for port in random.sample(free_ports(), TRIES):
         with contextlib.suppress(_TakenError):
-            bound = _bind(publisher, f"{publish.removesuffix('*')}{port}", _give_up)
+            bound = _bind(publisher, f"{publish.removesuffix('*')}{port}", _give_up, bind)
             try:
-                return bound, fixed or _bind(history, history_of(bound), _give_up)
+                return bound, fixed or _bind(history, history_of(bound), _give_up, bind)
             except _TakenError:
                 publisher.unbind(bound)
     raise ZpipeError(f"no two free ports, one after the other, for {publish}")
@@ -105,10 +109,10 @@ def _give_up(endpoint: str) -> bool:
     return False
 
 
-def _bind(socket: "zmq.Socket[bytes]", endpoint: str, wait: Wait) -> str:
+def _bind(socket: "zmq.Socket[bytes]", endpoint: str, wait: Wait, bind: BindOne) -> str:
     while True:
         try:
-            socket.bind(endpoint)
+            bind(socket, endpoint)
             return bytes(socket.getsockopt(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
         except zmq.ZMQError as error:
             said = f"cannot bind {endpoint}: {error.strerror}"
