@@ -19,10 +19,12 @@ from harness import free_port, until
 
 from zpipe import messages, wire
 from zpipe.config.keys import Config, DetectConfig, IngestConfig
-from zpipe.gate.gate import Gate, open_doors
+from zpipe.gate.entrances import Entrances
+from zpipe.gate.gate import Gate
 from zpipe.messages import Eos, Result
 from zpipe.rules import history
 from zpipe.transport.board import Heart
+from zpipe.transport.endpoints import wait_for
 from zpipe.transport.link import WorkerLink
 from zpipe.transport.store import Store
 
@@ -32,7 +34,7 @@ RUN = "run-1"
 class Pipeline:
     """Broker, stages and sink in one: what a gate meets. Turned on a thread of its own."""
 
-    def __init__(self, slots: int = 8, **entry: Any) -> None:
+    def __init__(self, slots: int = 8, keys: str | None = None, **entry: Any) -> None:
         self.broker = FakeBroker()
         self.port = free_port()
         self.endpoint = f"tcp://127.0.0.1:{self.port}"
@@ -40,6 +42,7 @@ class Pipeline:
             name="test",
             ingest=[IngestConfig(path="", listen=self.endpoint, stream="gate", **entry)],
             detect=DetectConfig(model="none"),
+            keys=keys,
         )
         self.slots = slots
         self.streams: list[tuple[str, str]] = []
@@ -56,9 +59,9 @@ class Pipeline:
         self._over = False
         self._store = Store(self.broker.folder)
         self.live, self.history = self.broker.context.socket(zmq.XPUB), self.broker.context.socket(zmq.ROUTER)
-        for socket in (self.live, self.history):
+        for socket, name in ((self.live, "live"), (self.history, "history")):
             socket.linger = 0
-            socket.bind("tcp://127.0.0.1:*")
+            socket.bind(f"ipc://{self.broker.folder}/{name}")
         self.start_gate()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -194,7 +197,8 @@ class RunningGate:
         folder, worker = pipeline.broker.folder, pipeline.worker
         link, heart, store = WorkerLink(zmq.Context.instance(), folder, worker), Heart(folder, worker), Store(folder)
         try:
-            gate = Gate(link, heart, store, pipeline.config, open_doors(pipeline.config))
+            entrances = Entrances(pipeline.config, wait_for(10))
+            gate = Gate(link, heart, store, pipeline.config, entrances)
             self.gate = gate
             ready.set()
             while not self._ended.is_set() and not gate._sessions.draining:
@@ -202,6 +206,7 @@ class RunningGate:
             if not self._ended.is_set():
                 gate.run()
             gate.close()
+            entrances.close()
         except BaseException as error:
             self.error = error
             raise

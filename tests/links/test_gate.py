@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,10 +13,11 @@ from harness import png, until
 from proxy import Proxy
 
 from zpipe import upload
-from zpipe.errors import Fenced, FrameError, NoCredit, NotRunning, SenderError
+from zpipe.errors import Fenced, FrameError, KeysError, NoCredit, NotRunning, SenderError
 from zpipe.messages import Eos, Result
 from zpipe.sender.frames import Frame
 from zpipe.sender.sender import Sender
+from zpipe.transport.keys import add, init, remove
 
 PICTURE = png((1, 2, 3))
 
@@ -200,7 +202,7 @@ def test_stopping_tells_the_senders(pipeline: Pipeline) -> None:
     assert pipeline.gate is not None
     pipeline.gate.join()
     assert names(list(sender.results())) == expected(1, 10)
-    with pytest.raises(SenderError, match="ended after 10 frames"):
+    with pytest.raises(SenderError, match=r"gate\.alice was ended"):
         sender.put(PICTURE, "img11")
     sender.close()
     assert pipeline.ended == {0: (10, True)}
@@ -219,6 +221,46 @@ def test_nobody_is_there() -> None:
 def test_names_have_no_dots(name: str) -> None:
     with pytest.raises(SenderError, match="a name has up to 40"):
         Sender("tcp://127.0.0.1:9", name)
+
+
+@pytest.fixture
+def keys(tmp_path) -> Path:
+    """A folder of keys, with one of alice's to send and one of eve's to subscribe."""
+    folder = tmp_path / "keys"
+    init(folder)
+    add(folder, "alice", ["send"], ["alice", "yard"], tmp_path / "alice.key")
+    add(folder, "eve", ["subscribe"], [], tmp_path / "eve.key")
+    return folder
+
+
+def test_with_keys_only_who_has_one_may_send(keys: Path) -> None:
+    pipeline = Pipeline(keys=str(keys))
+    own, others = keys.parent / "alice.key", keys.parent / "eve.key"
+
+    def send(name: str, key: Path | None) -> None:
+        with Sender(pipeline.endpoint, name, key=key, timeout_s=10) as sender:
+            put(sender, 1, 20)
+
+    try:
+        send("alice", own)
+        send("yard", own)
+        assert {stream: len(lines) for stream, lines in pipeline.lines.items()} == {"gate.alice": 21, "gate.yard": 21}
+        with pytest.raises(SenderError, match="your key is not for the name bob"):
+            send("bob", own)
+        with pytest.raises(KeysError, match="wants a key"):
+            send("alice", None)
+        with pytest.raises(KeysError, match="does not let in the key"):
+            send("eve", others)
+        with Sender(pipeline.endpoint, "alice", key=own) as sender:
+            put(sender, 1, 5)
+            assert len(list(sender.results())) == 5
+            remove(keys, "alice")
+            until(lambda: sender._talk._error is not None, 3, "the loss of access")
+            with pytest.raises(KeysError, match="does not let in the key"):
+                sender.put(PICTURE, "img6")
+            sender.close()
+    finally:
+        pipeline.close()
 
 
 @pytest.fixture

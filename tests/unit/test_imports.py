@@ -29,7 +29,7 @@ WORDS, DOORS = 0, len(ROWS) - 1
 OUTSIDE = {
     "zmq": "transport.link transport.control transport.endpoints transport.curve transport.key_files "
     "transport.visitors results.guard results.publisher stages.sink "
-    "run.broker launch worker client.subscription gate.door gate.gate gate.sink sender.connection",
+    "run.broker launch worker client.subscription gate.entrance gate.gate gate.sink sender.connection",
     "mmap": "transport.board transport.store",
     "fcntl": "transport.run_folder transport.keys results.file models.cache show.outlet",
     "subprocess": "engines.local client.run",
@@ -38,7 +38,7 @@ OUTSIDE = {
     "select": "engines.local show.outlet",
     "ctypes": "engines.local",
     "threading": "images.opencv client.run results.guard sources.changes transport.curve transport.keys "
-    "transport.visitors",
+    "transport.visitors sender.connection sender.conversation",
     "zpipe._core": "models.core models.onnxruntime models.plugin",
     "onnxruntime": "models.onnxruntime",
     "simplejpeg": "images.decoding",

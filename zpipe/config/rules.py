@@ -147,36 +147,33 @@ def check_history(config: Values, complain: Complain) -> None:
 
 
 def check_loopback(config: Values, complain: Complain) -> None:
-    """Results leave the machine only encrypted, for those who have a key."""
+    """Results leave the machine, and frames come to it, only encrypted, for those who have a key."""
     if config.get("keys", "given, and wrong") is not None:
         return
-    for key in ("publish", "history"):
-        endpoint = config.get("sink", {}).get(key)
+    endpoints: dict[KeyPath, object] = {
+        ("sink", key): config.get("sink", {}).get(key) for key in ("publish", "history")
+    }
+    for i, entry in _number_entries(config.get("ingest")):
+        endpoints["ingest", str(i), "listen"] = entry.get("listen")
+    for where, endpoint in endpoints.items():
         if isinstance(endpoint, str) and endpoint.startswith("tcp://") and not _is_loopback(endpoint):
             complain(
-                ("sink", key),
+                where,
                 f"'{endpoint}' listens beyond this machine, which takes keys: type `zpipe keys init keys/` beside "
                 "the config and write `keys: keys/` into it, or use an address like tcp://127.0.0.1:5560",
             )
 
 
 def check_listening(config: Values, complain: Complain) -> None:
-    """Nor do frames come from beyond the machine without keys; and a socket can be bound once."""
+    """An endpoint can be bound once."""
     owners: dict[str, int] = {}
     for i, entry in _number_entries(config.get("ingest")):
         endpoint = entry.get("listen")
-        if endpoint is None:
-            continue
-        where = ("ingest", str(i), "listen")
-        if not _is_loopback(endpoint):
-            complain(
-                where,
-                f"'{endpoint}' listens beyond this machine, which is not supported without encryption; "
-                "expected an address like tcp://127.0.0.1:5570 (a tunnel, such as ssh -L, brings it elsewhere)",
-            )
         if endpoint in owners:
-            complain(where, f"'{endpoint}' is already that of ingest.{owners[endpoint]}, expected another for each")
-        owners.setdefault(endpoint, i)
+            text = f"'{endpoint}' is already that of ingest.{owners[endpoint]}, expected another for each"
+            complain(("ingest", str(i), "listen"), text)
+        if endpoint is not None:
+            owners.setdefault(endpoint, i)
 
 
 def check_slots(config: Values, complain: Complain) -> None:

@@ -1,4 +1,4 @@
-"""The gate's loop: between the senders at its doors, the broker, and the sink.
+"""The gate's loop: between the senders at its entrances, the broker, and the sink.
 
 For the broker it is an ingest worker whose streams come and go: it puts what senders send into the slots that it is
 granted. For the sink it is a subscriber. It decides nothing itself: who may send what is `rules/sessions.py`, who gets
@@ -15,7 +15,8 @@ import zmq
 from zpipe import messages, upload, wire
 from zpipe.config.keys import Config
 from zpipe.errors import FrameError
-from zpipe.gate.door import Door, Heard
+from zpipe.gate.entrance import Heard
+from zpipe.gate.entrances import Entrances
 from zpipe.gate.pictures import SentFrame
 from zpipe.gate.sink import SinkReader
 from zpipe.images.headers import size_to_decode
@@ -32,23 +33,21 @@ TURN_MS = 50
 
 TICK_S = 0.25
 
-LAST_WORDS_MS = 2000
-"""How long what was said to senders may take to leave at the end."""
-
 log = logging.getLogger(__name__)
 
 
 class Gate:
     """The gate of a pipeline: all entries of `ingest` that listen."""
 
-    def __init__(self, link: WorkerLink, heart: Heart, store: Store, config: Config, doors: dict[int, Door]) -> None:
+    def __init__(self, link: WorkerLink, heart: Heart, store: Store, config: Config, entrances: Entrances) -> None:
         self._link = link
         self._heart = heart
         self._store = store
         self._max_pixels = config.frames.max_pixels
         self._linger_s = config.sink.linger_s
-        self._prefixes = [f"{config.ingest[entry].stream}." for entry in doors]
-        self._doors = doors
+        self._prefixes = [f"{config.ingest[entry].stream}." for entry in entrances.by_entry]
+        self._key = config.keys
+        self._entrances = entrances.by_entry
         self._sink: SinkReader | None = None
         self._sessions = Sessions[SentFrame]()
         self._returns = Returns()
@@ -56,8 +55,10 @@ class Gate:
         self._postponed: list[wire.ToWorker] = []
         self._next_tick = 0.0
         self._poller = zmq.Poller()
-        for socket in (link.inlet, *(socket for door in doors.values() for socket in (door.socket, door.monitor))):
-            self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(link.inlet, zmq.POLLIN)
+        for entrance in self._entrances.values():
+            self._poller.register(entrance.socket, zmq.POLLIN)
+            self._poller.register(entrance.monitor, zmq.POLLIN)
 
     def run(self) -> None:
         """Work until told to stop, then until every sender has its results, if it takes them."""
@@ -75,12 +76,12 @@ class Gate:
         self._heart.beat()
         if self._link.inlet in ready or self._postponed:
             self._hear_broker()
-        for door in self._doors.values():
-            if door.monitor in ready or door.socket in ready:
-                for peer in door.meet():
+        for entrance in self._entrances.values():
+            if entrance.monitor in ready or entrance.socket in ready:
+                for peer in entrance.meet():
                     self._perform(self._sessions.lose(peer))
-            if door.socket in ready:
-                for heard in door.listen():
+            if entrance.socket in ready:
+                for heard in entrance.listen():
                     self._hear_sender(heard)
         self._take_frames()
         now = time.monotonic()
@@ -93,9 +94,7 @@ class Gate:
         self._link.flush()
 
     def close(self) -> None:
-        """Close the sockets; what was said leaves first."""
-        for door in self._doors.values():
-            door.close(LAST_WORDS_MS)
+        """Leave the sink. The entrances are others' to close."""
         if self._sink is not None:
             self._sink.close()
 
@@ -119,7 +118,10 @@ class Gate:
     def _hear_sender(self, heard: Heard) -> None:
         peer, message = heard.peer, heard.message
         if isinstance(message, upload.Hello):
-            self._perform(self._sessions.meet(peer, message, time.time_ns()))
+            if heard.may_use_name:
+                self._perform(self._sessions.meet(peer, message, time.time_ns()))
+            else:
+                self._perform([Say(peer, upload.Refused(f"your key is not for the name {message.name}"))])
             return
         size = len(heard.picture) if heard.picture is not None else 0
         frame = None
@@ -131,7 +133,7 @@ class Gate:
         for action in actions:
             match action:
                 case Say(peer, message):
-                    self._doors[peer.entry].say(peer, message)
+                    self._entrances[peer.entry].say(peer, message)
                 case OpenStream(entry, name, upload_id):
                     self._link.send(wire.Open(self._link.worker, entry, name, upload_id))
                 case EndStream(stream, stream_name, count, drained):
@@ -183,7 +185,7 @@ class Gate:
             self._poller.unregister(self._sink.live)
             self._poller.unregister(self._sink.history)
             self._sink.close()
-        self._sink = SinkReader(publish, history, self._prefixes)
+        self._sink = SinkReader(publish, history, self._prefixes, self._key)
         self._poller.register(self._sink.live, zmq.POLLIN)
         self._poller.register(self._sink.history, zmq.POLLIN)
 
@@ -201,9 +203,9 @@ class Gate:
 
     def _give(self, following: Following, now: float) -> None:
         given = 0
-        door = self._doors[following.peer.entry]
+        entrance = self._entrances[following.peer.entry]
         for message in upload.pack_lines([line.data for line in following.batch]):
-            if not door.say(following.peer, message):
+            if not entrance.say(following.peer, message):
                 break
             given += len(message.lines)
         self._returns.gave(following, given, now)
@@ -211,14 +213,5 @@ class Gate:
             self._cut(following.peer, "it does not read its results")
 
     def _cut(self, peer: Peer, why: str) -> None:
-        self._doors[peer.entry].cut(peer, why)
+        self._entrances[peer.entry].cut(peer, why)
         self._perform(self._sessions.lose(peer))
-
-
-def open_doors(config: Config) -> dict[int, Door]:
-    """The doors of all entries that listen, by their numbers; ZpipeError if an endpoint cannot be had."""
-    return {
-        number: Door(number, entry.listen, entry.max_bytes)
-        for number, entry in enumerate(config.ingest)
-        if entry.listen is not None
-    }

@@ -9,15 +9,19 @@ import zmq
 from zpipe import messages
 from zpipe.rules import history
 from zpipe.rules.returns import Line, Question, read_line
+from zpipe.transport.curve import is_secured, secure_client
 
 BURST = 256
 """Live results that are taken before others have their turn."""
 
 
 class SinkReader:
-    """A subscriber of the sink at these endpoints, of all streams whose names begin with one of `prefixes`."""
+    """A subscriber of the sink at these endpoints, of all streams whose names begin with one of `prefixes`.
 
-    def __init__(self, publish: str, history_at: str, prefixes: Sequence[str]) -> None:
+    `key`: the folder of keys, which is ours.
+    """
+
+    def __init__(self, publish: str, history_at: str, prefixes: Sequence[str], key: str | None) -> None:
         self._id = uuid.uuid4().hex
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self.live, self.history = context.socket(zmq.SUB), context.socket(zmq.DEALER)
@@ -25,8 +29,10 @@ class SinkReader:
         for prefix in prefixes:
             self.live.subscribe(messages.topic(prefix))
         self.live.subscribe(history.SUBSCRIBER + self._id.encode())
-        self.live.connect(publish)
-        self.history.connect(history_at)
+        for socket, endpoint in ((self.live, publish), (self.history, history_at)):
+            if key is not None and is_secured(endpoint):
+                secure_client(socket, key)
+            socket.connect(endpoint)
 
     def hear(self) -> Iterator[tuple[str, Line]]:
         """Live lines and their streams, a bounded number of them."""

@@ -7,14 +7,17 @@ import os
 import random
 import threading
 import time
-from typing import Protocol
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from zpipe import upload
-from zpipe.errors import WireError, ZpipeError
+from zpipe.errors import KeysError, WireError, ZpipeError
 from zpipe.sender.frames import Frame
+from zpipe.transport.curve import FAILED, check_handshake, is_secured, secure_client
 
 MOST_QUEUED = 4
 """High-water mark: frames that ZeroMQ holds for us on their way; what more there is stays in the outbox."""
@@ -52,14 +55,21 @@ class Talk(Protocol):
     def is_waiting(self) -> bool:
         """Whether an answer is awaited."""
 
+    def fail(self, error: ZpipeError) -> None:
+        """There will be no connection, for this reason."""
+
     def lost(self) -> None:
         """The connection is lost; what was said on it may be, too."""
+
+
+Sockets = tuple["zmq.Socket[bytes]", "zmq.Socket[bytes]"]
+"""The socket, and its monitor."""
 
 
 class Connection:
     """To the gate at `endpoint`, until `close`. `key`: file of the key pair, if the gate asks for one."""
 
-    def __init__(self, endpoint: str, talk: Talk, key: str | None) -> None:
+    def __init__(self, endpoint: str, talk: Talk, key: Path | str | None) -> None:
         self._endpoint = endpoint
         self._talk = talk
         self._key = key
@@ -68,7 +78,7 @@ class Connection:
         self._greets_again = False
         self._pause_s = FIRST_PAUSE_S
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._open().close()  # what is wrong with the endpoint is said at once
+        self._first: Sockets | None = self._open()  # what is wrong with the endpoint is said at once
         self._thread = threading.Thread(target=self._run, name="zpipe-sender", daemon=True)
         self._thread.start()
 
@@ -94,20 +104,19 @@ class Connection:
 
     def _run(self) -> None:
         while not self._ended:
-            socket = self._open()
-            monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            (socket, monitor), self._first = self._first or self._open(), None
             try:
                 self._serve(socket, monitor)
+            except zmq.Again:  # lost between two looks at it: nobody takes what is said
+                pass
             finally:
-                socket.disable_monitor()
-                monitor.close(linger=0)
-                socket.close(linger=0)
+                _close(socket, monitor)
             if not self._ended:
                 self._talk.lost()
                 time.sleep(self._pause_s * random.uniform(0.5, 1))  # noqa: S311
                 self._pause_s = min(2 * self._pause_s, LAST_PAUSE_S)
 
-    def _open(self) -> "zmq.Socket[bytes]":
+    def _open(self) -> "Sockets":
         socket = self._context.socket(zmq.DEALER)
         socket.linger = 0
         socket.setsockopt(zmq.SNDHWM, MOST_QUEUED)
@@ -115,14 +124,17 @@ class Connection:
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENT_MS)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, int(LAST_PAUSE_S * 1000))
         socket.setsockopt(zmq.IPV6, "[" in self._endpoint)
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | FAILED)
         try:
-            if self._key is not None:
-                secure(socket, self._key)
+            if self._key is not None and is_secured(self._endpoint):
+                secure_client(socket, self._key)
             socket.connect(self._endpoint)
-        except zmq.ZMQError as error:
-            socket.close()
+        except (zmq.ZMQError, KeysError) as error:
+            _close(socket, monitor)
+            if isinstance(error, KeysError):
+                raise
             raise ZpipeError(f"cannot connect to {self._endpoint!r}: {error.strerror}") from None
-        return socket
+        return socket, monitor
 
     def _serve(self, socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]") -> None:
         """Until the connection is lost, or the end."""
@@ -137,7 +149,7 @@ class Connection:
             if self._wake in ready:
                 os.eventfd_read(self._wake)
             if monitor in ready:
-                recv_monitor_message(monitor)
+                self._notice_loss(recv_monitor_message(monitor))
                 return
             if ready.get(socket, 0) & zmq.POLLIN and self._hear(socket):
                 heard_at, quiet_s, self._pause_s = time.monotonic(), QUIET_S, FIRST_PAUSE_S
@@ -150,6 +162,14 @@ class Connection:
                 self._greets_again = False
                 heard_at, quiet_s = time.monotonic(), min(2 * quiet_s, MOST_QUIET_S)
                 self._say(socket, self._talk.hello())
+
+    def _notice_loss(self, event: Mapping[str, Any]) -> None:
+        """The connection has ended, or its handshake has failed: it may be no use to try again."""
+        try:
+            check_handshake(event["event"], event["value"], self._endpoint, self._key)
+        except KeysError as error:
+            self._ended = True
+            self._talk.fail(error)
 
     def _hear(self, socket: "zmq.Socket[bytes]") -> bool:
         """Take all that is there; whether any of it was for us."""
@@ -181,6 +201,7 @@ class Connection:
             socket.send(upload.encode(message), zmq.NOBLOCK)
 
 
-def secure(socket: "zmq.Socket[bytes]", key: str) -> None:
-    """Have the socket speak CURVE with this key pair."""
-    raise ZpipeError(f"{key}: keys are not there yet")
+def _close(socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]") -> None:
+    socket.disable_monitor()
+    monitor.close(linger=0)
+    socket.close(linger=0)

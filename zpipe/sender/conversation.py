@@ -140,6 +140,12 @@ class Conversation:
         is_ending = self._outbox.count is not None and self._end is None
         return self._outbox.next is None or self._outbox.waiting > 0 or is_ending
 
+    def fail(self, error: ZpipeError) -> None:
+        """There will be no connection, for this reason."""
+        with self._changed:
+            self._error = error
+            self._changed.notify_all()
+
     def lost(self) -> None:
         """The connection is lost."""
         with self._changed:

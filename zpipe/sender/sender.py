@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ class Sender:
         endpoint: str,
         name: str,
         *,
-        key: str | None = None,
+        key: Path | str | None = None,
         upload_id: str | None = None,
         first: int = 1,
         timeout_s: float | None = None,
@@ -119,7 +120,7 @@ def send(
     endpoint: str,
     name: str,
     *,
-    key: str | None = None,
+    key: Path | str | None = None,
     upload_id: str | None = None,
     first: int = 1,
     timeout_s: float | None = None,

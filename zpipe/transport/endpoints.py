@@ -89,9 +89,9 @@ def bind_pair(
     raise ZpipeError(f"no two free ports, one after the other, for {publish}")
 
 
-def bind_one(socket: "zmq.Socket[bytes]", endpoint: str, wait: Wait | None = None) -> str:
-    """Bind a socket; returns the endpoint to connect to. `wait` as in `bind_pair`."""
-    return _bind(socket, endpoint, wait or wait_for(PATIENCE_S))
+def bind_one(public: "zmq.Socket[bytes]", endpoint: str, wait: Wait, bind: BindOne) -> str:
+    """Bind a socket; returns the endpoint to connect to. `wait` and `bind` as in `bind_pair`."""
+    return _bind(public, endpoint, wait, bind)
 
 
 def wait_for(patience_s: float) -> Wait:

@@ -1,4 +1,4 @@
-"""A door: the public socket of one ingest entry that listens. Knows the form of what comes, not what follows from it.
+"""An entrance: the public socket of an ingest entry that listens. Knows the form of what comes, not what follows.
 
 Whoever reaches it may connect and say anything. What is no message of `upload.py`, has too many parts or is too large
 is counted, and its connection is cut off.
@@ -11,15 +11,21 @@ from typing import NamedTuple
 import zmq
 
 from zpipe import upload
-from zpipe.errors import WireError
+from zpipe.errors import WireError, ZpipeError
 from zpipe.results.guard import Guard
-from zpipe.results.publisher import MOST_TO_SEND_BYTES, connection_of
+from zpipe.results.publisher import KEY_GONE, MOST_TO_SEND_BYTES, connection_of
 from zpipe.rules import limits
 from zpipe.rules.sessions import Peer
-from zpipe.transport.endpoints import bind_one
+from zpipe.transport.curve import bind_for
+from zpipe.transport.endpoints import Wait, bind_one
+from zpipe.transport.keys import Keys
+from zpipe.transport.visitors import receive_at, user_of
+
+ROLE = "send"
+"""What a key must be for, where there are keys."""
 
 BURST, BURST_BYTES = 64, 32 << 20
-"""Messages, and bytes of pictures, that are taken from a door before others have their turn."""
+"""Messages, and bytes of pictures, that are taken from an entrance before others have their turn."""
 
 MOST_WAITING = 8
 """High-water mark of what waits for one sender: 8 messages of results, up to 256 KB each."""
@@ -34,18 +40,24 @@ log = logging.getLogger(__name__)
 
 
 class Heard(NamedTuple):
-    """A message from a peer, with its picture if it has one."""
+    """A message from a peer, with its picture if it has one. `may_use_name`: a hello whose name is its own."""
 
     peer: Peer
     message: upload.FromSender
     picture: memoryview | None
+    may_use_name: bool = True
 
 
-class Door:
-    """The socket of ingest entry number `entry`, bound to `endpoint`. `max_bytes`: longest part that is taken."""
+class Entrance:
+    """The socket of ingest entry number `entry`, bound to `endpoint`.
 
-    def __init__(self, entry: int, endpoint: str, max_bytes: int) -> None:
+    `max_bytes`: longest part that is taken; `keys`: who may send (None: everybody); `wait`: for an endpoint that is
+    taken.
+    """
+
+    def __init__(self, entry: int, endpoint: str, max_bytes: int, keys: Keys | None, wait: Wait) -> None:
         self.entry = entry
+        self._keys = keys
         self.rejected = 0
         self._connections: dict[int, Peer] = {}
         self._peers: dict[Peer, int] = {}
@@ -60,7 +72,13 @@ class Door:
             self.socket.setsockopt(option, value)
         self._guard = Guard("gate", self.socket, limits.for_gate(max_bytes, MOST_UNREAD), MOST_WAITING, shared=False)
         self.monitor = self._guard.monitor
-        bind_one(self.socket, endpoint)
+        try:
+            if keys is not None:
+                self._guard.admission = receive_at(keys, ROLE, self.socket, endpoint, "gate")
+            bind_one(self.socket, endpoint, wait, zmq.Socket.bind if keys is None else bind_for(keys))
+        except ZpipeError:
+            self.close(0)
+            raise
 
     def listen(self) -> Iterator[Heard]:
         """The messages that are there, at most a burst of them."""
@@ -98,6 +116,11 @@ class Door:
         """End its connection."""
         self._guard.cut(self._peers.get(peer, -1), why)
 
+    def drop_unwelcome(self) -> None:
+        """End the connections of those whose key was removed. May be called from another thread."""
+        for connection in self._guard.admission.unwelcome() if self._guard.admission is not None else []:
+            self._guard.cut(connection, KEY_GONE)
+
     def close(self, linger_ms: int) -> None:
         """Close the socket; what was said leaves first, for so long."""
         self._guard.close()
@@ -121,6 +144,11 @@ class Door:
     def _read(self, parts: "list[zmq.Frame]") -> Heard | None:
         peer, connection = Peer(self.entry, parts[0].bytes), connection_of(parts[-1])
         self._guard.took(sum(map(len, parts)), connection)
+        if self._connections.get(connection) != peer:
+            self._look()  # of who had this descriptor before, the end is told before anything of the next is heard
+        if not self._is_admitted(connection, parts[-1]):
+            self._guard.cut(connection, KEY_GONE)
+            return None
         try:
             if not 2 <= len(parts) <= upload.MOST_PARTS:
                 raise WireError(f"a message of {len(parts) - 1} parts")
@@ -131,10 +159,16 @@ class Door:
         except WireError as error:
             self._reject(connection, str(error))
             return None
-        if self._connections.get(connection) != peer:
-            self._look()  # of who had this descriptor before, the end is told before anything of the next is heard
-            self._connections[connection], self._peers[peer] = peer, connection
-        return Heard(peer, message, picture)
+        self._connections[connection], self._peers[peer] = peer, connection
+        may_use_name = not isinstance(message, upload.Hello) or self._may_send_as(message.name, parts[-1])
+        return Heard(peer, message, picture, may_use_name)
+
+    def _is_admitted(self, connection: int, part: zmq.Frame) -> bool:
+        return self._guard.admission is None or self._guard.admission.admit(connection, part)
+
+    def _may_send_as(self, name: str, part: zmq.Frame) -> bool:
+        """Whether the key of who says this is for this name."""
+        return self._keys is None or self._guard.admission is None or self._keys.may_send(user_of(part), name)
 
     def _look(self) -> None:
         for connection in self._guard.meet():
