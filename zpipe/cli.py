@@ -9,9 +9,11 @@ from typing import Any, Literal
 import click
 
 from zpipe import __version__
+from zpipe.completion import complete_names
 from zpipe.errors import ModelError, ZpipeError
 from zpipe.key_commands import keys
 from zpipe.show.outlet import fill_standard_files, say, turn_off
+from zpipe.source_command import source
 
 
 class Group(click.Group):
@@ -46,6 +48,9 @@ def main() -> None:
     Example:
       zpipe up configs/demo.yaml
     """
+
+
+main.add_command(source)
 
 
 def settings(
@@ -261,13 +266,6 @@ def draw(
 
 
 main.add_command(keys)
-
-
-def complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The pipelines that run here, for the shell's completion."""
-    from zpipe.transport.run_folder import all_living
-
-    return [name for name in all_living() if name.startswith(incomplete)]
 
 
 @main.command()

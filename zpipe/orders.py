@@ -62,7 +62,8 @@ class SoFar(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SinkTask(msgspec.Struct, frozen=True, tag="sink"):
-    """Publish run `run`; `streams` are those whose end is not published yet (others come as messages).
+    """Publish run `run`; `streams` are those whose end is not published yet (others come as messages). `listens`: that
+    they are all published is not the end, senders may open others.
 
     Of the sinks before this one: the (stream, seq) that they died on (None: not known, so any that is in the results
     file); the endpoints that they had, to be taken again, and whether to wait for them without end; their subscribers,
@@ -75,6 +76,7 @@ class SinkTask(msgspec.Struct, frozen=True, tag="sink"):
     endpoints: tuple[str, str] | None = None
     is_patient: bool = True
     audience: Subscribers | None = None
+    listens: bool = False
 
 
 Task = IngestTask | StageTask | SinkTask

@@ -64,6 +64,16 @@ class StreamSnapshot(msgspec.Struct, frozen=True):
     closed: bool
 
 
+class SourceState(msgspec.Struct, frozen=True):
+    """Where the frames of a stream come from: a path, a sender. `state`: listening (for senders), waiting (for its
+    process), reading, leaving (no more of it is wanted), read (to its end), published (its end too)."""
+
+    stream: str
+    source: str
+    state: str
+    read: int
+
+
 class MemorySnapshot(msgspec.Struct, frozen=True):
     """Memory of the frames in flight, and of all processes beside that."""
 

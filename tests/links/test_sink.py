@@ -212,6 +212,23 @@ def test_an_end_of_a_drained_stream_stays_when_the_sink_is_started_again(broker,
     assert all(parse(line).drained for line in ends)
 
 
+def test_a_stream_that_begins_while_it_runs(broker, start_sink, results):
+    """And that ends: nothing of it is kept but its name and its lines."""
+    sink = start_sink("yard")
+    broker.send(sink.worker, wire.Begin(5, "gate.alice"), wire.Begin(0, "yard"))
+    sink.streams = {0: "yard", 5: "gate.alice"}
+    with plain_subscriber(sink.publish) as subscriber:
+        sink.wait_for_subscribers(1)
+        sink.frames((5, 2), (5, 1), 1)
+        sink.close_stream(5, 2)
+        said = wire.PublishedUpTo(sink.worker, 5, 2), wire.PublishedUpTo(sink.worker, 0, 1), wire.Closed(sink.worker, 5)
+        broker.hears(*said)
+        assert heard(subscriber, 4) == [
+            ("frame", "gate.alice", 1), ("frame", "gate.alice", 2), ("frame", "yard", 1), ("eos", "gate.alice", 3),
+        ]  # fmt: skip
+    assert list(sink.sink._waiting) == list(sink.sink._next) == list(sink.sink._topics) == [0]
+
+
 def test_a_crashed_sinks_frames_are_ignored_by_the_next(broker, start_sink):
     """Its endpoint is its own: what was queued for the dead one goes with it."""
     first = start_sink()

@@ -19,8 +19,11 @@ def end(seq: int, stream: str = "yard", run: str = RUN) -> Eos:
     return Eos(run=run, stream=stream, seq=seq, ok=seq - 1, failed=0, dropped=0)
 
 
-def reply(*states: tuple[str, int, bool], lines: list[Published] | None = None, run: str = RUN) -> Reply:
-    return Reply(run, [StreamState(*state) for state in states], [msgspec.json.encode(line) for line in lines or []])
+def reply(
+    *states: tuple[str, int, bool], lines: list[Published] | None = None, run: str = RUN, more: bool = False
+) -> Reply:
+    said = [msgspec.json.encode(line) for line in lines or []]
+    return Reply(run, [StreamState(*state) for state in states], said, more)
 
 
 def hear(catch_up: CatchUp, message: Published) -> list[Wanted]:
@@ -88,3 +91,34 @@ def test_other_streams_than_the_one_it_reads_do_not_matter() -> None:
     assert hear(catch_up, frame(500, "ab")) == []
     with pytest.raises(ZpipeError, match="has no stream 'c': a, ab"):
         CatchUp("c").learn(reply(("a", 0, False), ("ab", 0, False)))
+
+
+def test_a_stream_that_comes_later_is_read_from_its_first_frame() -> None:
+    catch_up = CatchUp()  # with what comes next
+    catch_up.learn(reply(("yard", 7, False), more=True))
+    assert hear(catch_up, frame(2, "gate.alice")) == [HOW_FAR]
+    assert catch_up.learn(reply(("yard", 7, False), ("gate.alice", 2, False), more=True)) == [Wanted("gate.alice", 1)]
+    lines = [frame(1, "gate.alice"), frame(2, "gate.alice")]
+    catch_up.fill(Wanted("gate.alice", 1), reply(("gate.alice", 2, False), lines=list(lines), more=True))
+    assert hear(catch_up, end(3, "gate.alice")) == []
+    assert hear(catch_up, end(3, "gate.alice")) == [], "it has ended, and is not new"
+    assert numbers(catch_up) == [1, 2, 3]
+
+
+def test_that_all_have_ended_is_not_the_end_as_long_as_others_may_come() -> None:
+    catch_up = CatchUp(first=1)
+    assert catch_up.learn(reply(more=True)) == []
+    assert not catch_up.is_done
+    catch_up.learn(reply(("gate.alice", 0, True), more=True))
+    hear(catch_up, end(1, "gate.alice"))
+    assert not catch_up.is_done
+    catch_up.learn(reply(("gate.alice", 0, True)))
+    assert catch_up.is_done
+
+
+def test_who_wants_one_stream_waits_for_it_and_asks_for_no_other() -> None:
+    catch_up = CatchUp("gate.alice", first=1)
+    catch_up.learn(reply(("yard", 7, False), more=True))
+    assert hear(catch_up, frame(1, "gate.alice.2")) == []
+    assert hear(catch_up, frame(1, "gate.alice")) == [HOW_FAR]
+    assert catch_up.learn(reply(("gate.alice", 1, False), more=True)) == [Wanted("gate.alice", 1)]

@@ -20,7 +20,8 @@ ROWS = {
     "rules": "rules",
     "hands": "transport engines models images results",
     "roles": "sources stages gate run",
-    "doors": "__init__ __main__ launch worker cli key_commands check client sender show draw bench",
+    "doors": "__init__ __main__ launch worker cli key_commands completion source_command check client sender show "
+    "draw bench",
 }
 """A name is a room (folder) or a file beside the rooms; the files beside them in one row count as one room."""
 ROW_OF = {room: row for row, rooms in enumerate(ROWS.values()) for room in rooms.split()}
@@ -42,7 +43,7 @@ OUTSIDE = {
     "zpipe._core": "models.core models.onnxruntime models.plugin",
     "onnxruntime": "models.onnxruntime",
     "simplejpeg": "images.decoding",
-    "click": "cli key_commands",
+    "click": "cli key_commands completion source_command",
     "yaml": "config.file",
     "psutil": "",
     "multiprocessing": "",

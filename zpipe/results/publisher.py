@@ -163,8 +163,9 @@ class Publisher:
         gone -= {name for name, since in self._gone.items() if now - since > REJOIN_S}
         return len(self._audience.behind) + len(gone)
 
-    def answer(self, run: str, streams: list[str], file: ResultsFile) -> None:
-        """Answer one request from the file; a request that is none is dropped, and that of who reads no replies."""
+    def answer(self, run: str, streams: list[str], file: ResultsFile, more: bool = False) -> None:
+        """Answer one request from the file (`more`: further streams may come); a request that is none is dropped, and
+        that of who reads no replies."""
         self.meet_connections()
         parts = self._take_request()
         if not parts:
@@ -175,7 +176,7 @@ class Publisher:
             return
         if self._requests_guard.waiting_for(connection) > limits.MAX_REPLY_WAITING_BYTES:
             return
-        reply = reply_to(request.bytes, run, streams, file, self._audience)
+        reply = reply_to(request.bytes, run, streams, file, self._audience, more)
         if reply is not None:
             self.requests.send_multipart([*envelope, reply], zmq.NOBLOCK)
             self._requests_guard.count(len(reply), connection)
@@ -237,7 +238,9 @@ def connection_of(part: zmq.Frame) -> int:
         return -1
 
 
-def reply_to(data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience) -> bytes | None:
+def reply_to(
+    data: bytes, run: str, streams: list[str], file: ResultsFile, audience: history.Audience, more: bool = False
+) -> bytes | None:
     """The reply to a request, as one part; None if it is no request."""
     try:
         request = history.read_request(data)
@@ -247,4 +250,4 @@ def reply_to(data: bytes, run: str, streams: list[str], file: ResultsFile, audie
         audience.has_everything(request.subscriber.encode())
     states = [history.StreamState(name, file.stream(name).seq, file.stream(name).closed) for name in streams]
     lines = file.lines(request.stream, max(1, request.first)) if request.stream is not None else []
-    return history.write_reply(history.Reply(run, states, lines))
+    return history.write_reply(history.Reply(run, states, lines, more))

@@ -33,13 +33,14 @@ class CatchUp:
     (None: with what comes next).
 
     `next` is the number that comes next, by stream; `open` are the streams whose end has not come (None: nobody has
-    told yet which there are).
+    told yet which there are). Others may come: then the end of those that are known is not the end.
     """
 
     def __init__(self, stream: str | None = None, first: int | None = None) -> None:
         self._stream = stream
         self._first = first
         self._run = ""
+        self._more = False
         self._behind: set[str] = set()
         self.next: dict[str, int] = {}
         self.open: set[str] | None = None
@@ -47,8 +48,8 @@ class CatchUp:
 
     @property
     def is_done(self) -> bool:
-        """Whether every stream has come to its end."""
-        return self.open is not None and not self.open
+        """Whether every stream has come to its end, and no other one can come."""
+        return self.open is not None and not self.open and not self._more
 
     @property
     def is_behind(self) -> bool:
@@ -60,7 +61,8 @@ class CatchUp:
         if self.open is None or message.run != self._run:
             return [HOW_FAR]
         if message.stream not in self.open:
-            return []
+            is_new = self._stream in (None, message.stream) and message.stream not in self.next
+            return [HOW_FAR] if is_new else []
         if isinstance(message, Eos):  # a number beyond the end never comes; the end does
             self.next[message.stream] = min(self.next[message.stream], message.seq)
         if message.seq > self.next[message.stream]:
@@ -75,6 +77,8 @@ class CatchUp:
         """
         if reply.run != self._run:
             self._begin(reply)
+        self._more = reply.more
+        self._meet(reply)
         self._behind.clear()
         wanted = []
         for state in reply.streams:
@@ -103,7 +107,7 @@ class CatchUp:
         """Begin with this run. What comes next of a run that follows one that we have seen is all of it."""
         first = 1 if self._first is None and self._run else self._first
         names = [state.stream for state in reply.streams]
-        if not names or self._stream not in (None, *names):
+        if not reply.more and (not names or self._stream not in (None, *names)):
             raise ZpipeError(f"has no stream {self._stream or ''!r}: {', '.join(names)}")
         self._run = reply.run
         self.open = {name for name in names if self._stream in (None, name)}
@@ -113,6 +117,14 @@ class CatchUp:
             for state in reply.streams
             if state.stream in self.open
         }
+
+    def _meet(self, reply: Reply) -> None:
+        """Streams that have come since: what comes next of them is all of them."""
+        assert self.open is not None
+        for state in reply.streams:
+            if state.stream not in self.next and self._stream in (None, state.stream):
+                self.open.add(state.stream)
+                self.next[state.stream] = max(1, self._first or 1)
 
     def _accept(self, line: bytes, message: Published) -> None:
         """Take a message if it is the next of a stream that is open; else it is a repeat, or too early."""

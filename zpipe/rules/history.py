@@ -1,7 +1,7 @@
 """What a subscriber asks the sink for, the lines that it missed, and who the subscribers are. Pure: no socket, no file.
 
 A request is one MessagePack array, `[subscriber, stream, first, done]`: the lines of `stream` from number `first` on
-(no stream: none), and whether the subscriber has everything. The reply is `[run, states, lines]`.
+(no stream: none), and whether the subscriber has everything. The reply is `[run, states, lines, more]`.
 
 A zpipe subscriber also subscribes to the topic `subscriber/<its id>`. Nothing is ever published there, but ZeroMQ
 tells the publisher of the subscription and, when the connection goes, of its end: so the sink knows who is still there
@@ -45,11 +45,13 @@ class StreamState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
-    """`lines` are consecutive, from the number asked for on, as many as fit; fewer than there are: ask again."""
+    """`lines` are consecutive, from the number asked for on, as many as fit; fewer than there are: ask again. `more`:
+    further streams may come, whatever becomes of these."""
 
     run: str
     streams: list[StreamState]
     lines: list[bytes]
+    more: bool = False
 
 
 _requests = msgspec.msgpack.Decoder(LinesRequest)

@@ -376,6 +376,8 @@ class Broker:
         return {stage.name: stage.wanted for stage in self.plan.stages}
 
     def _add(self, request: Request) -> Any:
+        if not self.life.can("drain"):
+            raise ZpipeError("the pipeline is ending: it takes no more sources")
         name = self._intake.add(request.source)
         self._keep_counts(time.monotonic())
         return name

@@ -16,12 +16,13 @@ from zpipe import wire
 from zpipe.config.keys import Config, IngestConfig
 from zpipe.errors import ZpipeError
 from zpipe.results.news import SourceAdded, StreamOpened, StreamRemoved
-from zpipe.rules.accounts import Action
+from zpipe.rules.accounts import Action, Stream
 from zpipe.rules.ledger import Ledger
 from zpipe.run.plan import Plan
 from zpipe.run.resume import RunResults
 from zpipe.run.streams import SENDER, StreamOrigin, listens
 from zpipe.run.supervisor import Death, StageWorkers, Worker
+from zpipe.snapshot import SourceState
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,8 @@ class Intake:
         name = str(entry.stream)
         if entry.stream is None or listens(entry):
             raise ZpipeError("a source that is added needs a path and a stream")
-        if self._ledger.draining or name in (str(each.stream) for each in self._streams.entries):
-            ending = "the pipeline is ending" if self._ledger.draining else f"there is a stream {name} already"
-            raise ZpipeError(f"{name} cannot be added: {ending}")
+        if name in (str(each.stream) for each in self._streams.entries) or self._streams.find(name) is not None:
+            raise ZpipeError(f"there is a stream {name} already: give this one another name (--stream)")
         self._streams.entries.append(entry)
         self._keep_config(replace(self._plan.config, ingest=self._streams.entries))
         self._results.keep_news(SourceAdded(entry))
@@ -127,16 +127,14 @@ class Intake:
         log.info("source.removed stream=%s", name)
         return self._leave(number)
 
-    def list(self) -> list[dict[str, Any]]:
-        """Each stream that has not ended, and each entry that listens: where it comes from, and how it is."""
-        listening = [str(self._streams.entries[n].stream) for n in self._streams.listening]
-        found = [{"stream": name, "source": "senders", "state": "listening", "read": 0} for name in listening]
+    def list(self) -> list[SourceState]:
+        """Each stream, and each entry that listens: where it comes from, and how it is."""
+        names = [str(self._streams.entries[number].stream) for number in self._streams.listening]
+        found = [SourceState(name, "senders", "listening", 0) for name in names]
         for number, account in enumerate(self._ledger.streams):
-            entry = self._streams.source_of(number)
-            state = "published" if account.closed else "read" if account.count is not None else ""
-            state = state or ("leaving" if account.leaving else "reading" if account.reader is not None else "waiting")
-            source = entry.path if entry is not None else f"sender {self._streams[number].sender}"
-            found.append({"stream": self._streams.name(number), "source": source, "state": state, "read": account.read})
+            entry, origin = self._streams.source_of(number), self._streams[number]
+            source = entry.path if entry is not None else f"sender {origin.sender}"
+            found.append(SourceState(origin.name, source, state_of(account), account.read))
         return found
 
     # ---- processes ----------------------------------------------------------------------------------------
@@ -172,3 +170,12 @@ class Intake:
             if number in stage.streams:
                 self.settle(stage)
         return actions
+
+
+def state_of(account: Stream) -> str:
+    """How a stream is, in a word."""
+    if account.count is not None:
+        return "published" if account.closed else "read"
+    if account.leaving:
+        return "leaving"
+    return "reading" if account.reader is not None else "waiting"

@@ -162,7 +162,9 @@ class Plan:
                 ]
                 under_way = [(n, seq) for n, seq in handover.under_way.items() if seq > ledger.streams[n].published]
                 patient = not handover.is_drained
-                return SinkTask(self.place.run, so_far, under_way, handover.endpoints, patient, handover.audience)
+                return SinkTask(
+                    self.place.run, so_far, under_way, handover.endpoints, patient, handover.audience, ledger.listens
+                )
             case "stage":
                 config = self.config.stages[workers.number].config
                 wanted = config.threads if isinstance(config, ModelConfig) else "auto"

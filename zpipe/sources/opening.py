@@ -38,12 +38,17 @@ VIDEO_STARTS = re.compile(
 
 def open_source(config: IngestConfig, max_pixels: int) -> Source:
     """The source of one stream; `ConfigError` if its path is none, or a key not for this kind of source."""
+    return OPENERS[check_source(config)](config, max_pixels)
+
+
+def check_source(config: IngestConfig) -> str:
+    """The kind of a source; `ConfigError` as from `open_source`, as far as that can be told without opening it."""
     kind = kind_of(config.path)
     unset = IngestConfig(path=config.path)
     for key, wanted in SOURCE_OF_KEY.items():
         if kind != wanted and getattr(config, key) != getattr(unset, key):
             raise ConfigError(f"ingest path {config.path}: {key} works for a {wanted} only, this is: {kind}")
-    return OPENERS[kind](config, max_pixels)
+    return kind
 
 
 def kind_of(path: str) -> str:

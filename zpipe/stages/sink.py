@@ -141,7 +141,8 @@ class Sink:
         if any(monitor in ready for monitor in self.out.monitors):
             self.out.meet_connections()
         if self.out.requests in ready:
-            self.out.answer(self._task.run, [*self._ended, *self._names.values()], self.file)
+            streams = [*self._ended, *self._names.values()]
+            self.out.answer(self._task.run, streams, self.file, self._task.listens and not self._stopping)
 
     def close(self) -> None:
         """Close sockets and file. What was published leaves first, as far as subscribers take it."""
