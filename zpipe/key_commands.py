@@ -106,7 +106,7 @@ def remove(name: str, folder: Path) -> None:
 @keys.command()
 @folder_option
 def renew(folder: Path) -> None:
-    """Make a new pair for the pipeline, beside the old one. Both serve, from its next start on, until `retire`.
+    """Make a new pair for the pipeline, beside the old one. Both serve until `retire`.
 
     New clients' files have the new public key. It is no secret: old clients put it into theirs, behind `server:`.
 
@@ -122,7 +122,7 @@ def renew(folder: Path) -> None:
 @keys.command()
 @folder_option
 def retire(folder: Path) -> None:
-    """End the pair that `renew` has replaced, from the next start of the pipeline on.
+    """End the pair that `renew` has replaced, and the connections of those who know only that.
 
     \b
     Example:

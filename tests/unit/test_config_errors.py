@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from config_complaints import MINIMAL, complaints
 
+from zpipe.config.loading import load
 from zpipe.config.problems import MOST_LINES, find_nearest
 
 
@@ -313,6 +314,17 @@ def test_nearest(word: str, valid: list[str], near: str | None) -> None:
 def test_results_do_not_leave_the_machine_unencrypted(tmp_path: Path, endpoint: str) -> None:
     (found,) = complaints(tmp_path, MINIMAL + f"sink: {{publish: '{endpoint}'}}\n")
     assert "listens beyond this machine" in found
+    assert "`zpipe keys init keys/`" in found
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "c.yaml").write_text(MINIMAL + f"keys: keys\nsink: {{publish: '{endpoint}'}}\n")
+    assert load(tmp_path / "c.yaml", check_files=False).keys == str(tmp_path / "keys")
+
+
+def test_a_folder_of_keys_that_is_not_there_is_one_error(tmp_path: Path) -> None:
+    text = MINIMAL.replace("images", ".").replace("m.onnx", "c.yaml") + "keys: keys\nsink: {publish: 'tcp://*:5560'}\n"
+    assert complaints(tmp_path, text, check_files=True) == [
+        "c.yaml:4: keys: no such folder: keys; `zpipe keys init` makes it"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -266,10 +266,11 @@ def test_a_kill_in_the_middle_leaves_no_half_entry(keys: Path) -> None:
         if file.exists():
             read_key(file)
             file.unlink()
-        folder_of_keys.add(keys, f"bob{step}", ["send"], [], keys.parent / f"bob{step}.key")
-        assert not list(keys.glob(".*")), "the half of a killed one is left"
-        for name in ("alice", f"bob{step}"):
-            (keys / f"{name}.client").unlink(missing_ok=True)
+        folder_of_keys.add(keys, f"bob{step}", ["send"], [], file)
+        assert not list(keys.parent.glob(".*")) + list(keys.glob(".*")), "the half of a killed one is left"
+        file.unlink()
+        (keys / "alice.client").unlink(missing_ok=True)
+        folder_of_keys.remove(keys, f"bob{step}")
         if done.returncode == 0:
             assert step > 10
             return

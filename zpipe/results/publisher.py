@@ -112,6 +112,7 @@ class Publisher:
         self.monitors = [self._live_guard.monitor, self._requests_guard.monitor]
         self._topics = limits.Topics()
         self._is_skipping = False
+        self._bind = bind
         self._live_guard.admission = secure(self.live, endpoints[0], "publisher")
         self._requests_guard.admission = secure(self.requests, endpoints[1] or endpoints[0], "history")
         try:
@@ -197,6 +198,12 @@ class Publisher:
                 was_skipping, self._is_skipping = self._is_skipping, False
                 return [] if was_skipping else parts
         return []
+
+    def bind_again(self) -> None:
+        """At the same endpoints: the server's pairs have changed. All connections end; libzmq's clients come back."""
+        for socket, endpoint in zip((self.live, self.requests), self.endpoints, strict=True):
+            socket.unbind(endpoint)
+        self.endpoints = self._bind(self.live, self.requests, *self.endpoints)
 
     def drop_unwelcome(self) -> None:
         """End the connections of those whose key was removed. May be called from another thread."""

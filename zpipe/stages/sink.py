@@ -66,6 +66,7 @@ class Sink:
         self._stopping = False
         self._said_taken = 0.0
         self._door: Door | None = None
+        self._keys: Keys | None = None
         self._record = Record(Path(config.sink.results))
         self.file = ResultsFile.nothing_yet(Path(config.sink.results))
         self._next_check = 0.0
@@ -78,7 +79,8 @@ class Sink:
             if config.keys is None:
                 self.out = Publisher(bind, endpoints, behind, echo)
             else:
-                self.out = self._publish_for_keys(Keys(config.keys), bind, endpoints, behind, echo)
+                self._keys = Keys(config.keys)
+                self.out = self._publish_for_keys(self._keys, bind, endpoints, behind, echo)
         except ZpipeError:
             self.file.close()
             raise
@@ -91,6 +93,7 @@ class Sink:
         self, keys: Keys, bind: "partial[tuple[str, str]]", endpoints: Endpoints, behind: int, echo: Path | None
     ) -> Publisher:
         """The publisher behind a door: who wants in needs a key, who loses it is sent off."""
+        self._pairs = keys.pairs
         self._door = Door(zmq.Context.instance(), keys)
         bind = partial(bind, bind=bind_for(keys))
         try:
@@ -133,6 +136,9 @@ class Sink:
             self._open_file()
             if self.file.is_open:
                 self.file.check()
+        if self._keys is not None and self._keys.pairs is not self._pairs:
+            self._pairs = self._keys.pairs
+            self.out.bind_again()
         if self._link.inlet in ready:
             self._take_results()
         if self.out.live in ready:

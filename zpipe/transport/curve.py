@@ -61,10 +61,14 @@ def secure_client(socket: "zmq.Socket[bytes]", key_file: Path | str) -> None:
 
 
 def bind_for(keys: Keys) -> "Callable[[zmq.Socket[bytes], str], None]":
-    """How a secured socket is bound: as any, but once for each pair of the server."""
+    """How a secured socket is bound: as any, but once for each pair that the server has now."""
 
     def bind(public: "zmq.Socket[bytes]", endpoint: str) -> None:
-        if len(keys.pairs) == 1 or not is_secured(endpoint):
+        if not is_secured(endpoint):
+            public.bind(endpoint)
+            return
+        public.curve_secretkey = keys.pairs[0].secret.encode()
+        if len(keys.pairs) == 1:
             public.bind(endpoint)
             return
         bound = _resolve(public.context, endpoint)

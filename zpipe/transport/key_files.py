@@ -10,7 +10,7 @@ Keys are Curve25519 keys in Z85, 40 characters, as everywhere in ZeroMQ. What is
 what others can read, as ssh does.
 """
 
-import contextlib
+import glob
 import os
 import re
 import stat
@@ -132,8 +132,8 @@ def write_private(path: Path, text: str, *, replace: bool = False) -> None:
     """
     new = path.with_name(f".new-{os.getpid()}-{path.name}")
     try:
-        with contextlib.suppress(FileNotFoundError):  # of a killed process of the same number
-            new.unlink()
+        for half in path.parent.glob(f".new-*-{glob.escape(path.name)}"):  # of one that was killed: a secret, too
+            half.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "w") as file:

@@ -41,7 +41,7 @@ LOOK_S = 0.25
 SERVER, OLD, ENTRY = "server.key", "server-old.key", ".client"
 
 Seen = dict[str, tuple[int, ...]]
-"""Of each entry by file name: what changes when it is written."""
+"""Of each file by name: what changes when it is written."""
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ class Keys:
     """The folder as it is now; safe to be asked from several threads.
 
     Opened strictly: anything wrong with it is a KeysError. Later, an entry that cannot be read lets nobody in.
-    `changes` counts how often somebody came, went, or was changed.
+    `changes` counts how often somebody came, went, or was changed; `pairs` are the server's, the newest first, another
+    list when they have changed.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -59,8 +60,9 @@ class Keys:
         self.changes = 0
         self._owner = Client("owner", self.pairs[0].public, frozenset(ROLES), ("*",))
         self._lock = threading.Lock()
+        self._changed_ns = self.folder.stat().st_mtime_ns
         self._seen = _look_at(self.folder)
-        self._by_file = {name: read_client(self.folder / name) for name in self._seen}
+        self._by_file = {name: read_client(self.folder / name) for name in self._seen if name.endswith(ENTRY)}
         self._clients = {client.public: client for client in self._by_file.values()}
         self._next_look = time.monotonic() + LOOK_S
 
@@ -73,7 +75,7 @@ class Keys:
     def find(self, user_id: str) -> Client | None:
         """Who has this public key (the `User-Id` of a message), as of now."""
         self.look()
-        return self._owner if user_id in {pair.public for pair in self.pairs} else self._clients.get(user_id)
+        return self._owner if user_id in [pair.public for pair in self.pairs] else self._clients.get(user_id)
 
     def may(self, user_id: str, role: str) -> bool:
         """Whether who has this key may do so, as of now."""
@@ -86,15 +88,21 @@ class Keys:
         return client is not None and client.may_send(stream)
 
     def look(self, at_once: bool = False) -> None:
-        """Read what has changed in the folder, if it was not looked at just now or `at_once` is asked for."""
+        """Read what has changed in the folder, if it was not looked at just now; `at_once`: also if somebody came or
+        went since (which is cheap to see, so who knocks with unknown keys costs little)."""
         with self._lock:
-            if time.monotonic() < self._next_look and not at_once:
+            is_due = time.monotonic() >= self._next_look
+            if not (is_due or at_once):
                 return
-            self._next_look = time.monotonic() + LOOK_S
             try:
-                refuse_open_to_others(self.folder.stat(), self.folder)
+                status = self.folder.stat()
+                if not is_due and status.st_mtime_ns == self._changed_ns:
+                    return
+                self._next_look, self._changed_ns = time.monotonic() + LOOK_S, status.st_mtime_ns
+                refuse_open_to_others(status, self.folder)
                 seen = _look_at(self.folder)
             except (KeysError, OSError) as error:
+                self._next_look = time.monotonic() + LOOK_S
                 seen = {}
                 if self._seen:
                     log.warning('keys.unreadable nobody is let in: "%s"', error)
@@ -102,8 +110,12 @@ class Keys:
                 self._take(seen)
 
     def _take(self, seen: Seen) -> None:
+        if any(seen.get(name) != self._seen.get(name) for name in (SERVER, OLD)):
+            self._take_pairs()
         by_file = {}
         for name, marks in seen.items():
+            if name in (SERVER, OLD):
+                continue
             if self._seen.get(name) == marks and name in self._by_file:
                 by_file[name] = self._by_file[name]
                 continue
@@ -114,6 +126,12 @@ class Keys:
         self._seen, self._by_file = seen, by_file
         self._clients = {client.public: client for client in by_file.values()}
         self.changes += 1
+
+    def _take_pairs(self) -> None:
+        try:
+            self.pairs = read_pairs(self.folder)
+        except KeysError as error:
+            log.warning('keys.unreadable the pairs stay as they were: "%s"', error)
 
 
 def read_pairs(folder: Path) -> list[Pair]:
@@ -131,11 +149,14 @@ def read_pairs(folder: Path) -> list[Pair]:
 
 
 def read_own_key(path: Path | str) -> ClientKey:
-    """What a client connects with: its file, or the folder of keys itself, for who owns it."""
+    """What a client connects with: its file, or the folder of keys itself, for who owns it.
+
+    Of two pairs that is the older one: a pipeline that has not looked yet does not serve the newer.
+    """
     path = Path(path)
     if not path.is_dir():
         return read_key(path)
-    pair = read_pairs(path)[0]
+    pair = read_pairs(path)[-1]
     return ClientKey("owner", pair, pair.public)
 
 
@@ -230,11 +251,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _look_at(folder: Path) -> Seen:
-    """The entries of the folder."""
+    """The entries of the folder, and the server's pairs."""
     seen: Seen = {}
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.endswith(ENTRY) and not entry.name.startswith("."):
+            if (entry.name.endswith(ENTRY) and not entry.name.startswith(".")) or entry.name in (SERVER, OLD):
                 with contextlib.suppress(FileNotFoundError):  # removed just now
                     status = entry.stat()
                     seen[entry.name] = (status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode)
