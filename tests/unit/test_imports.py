@@ -39,7 +39,7 @@ OUTSIDE = {
     "select": "engines.local show.outlet",
     "ctypes": "engines.local",
     "threading": "images.opencv client.run results.guard sources.changes transport.curve transport.keys "
-    "transport.visitors sender.connection sender.conversation",
+    "transport.visitors sender.command sender.connection sender.conversation",
     "zpipe._core": "models.core models.onnxruntime models.plugin",
     "onnxruntime": "models.onnxruntime",
     "simplejpeg": "images.decoding",

@@ -82,14 +82,14 @@ class Conversation:
         with self._changed:
             self._outbox.end()
 
-    def next_line(self) -> Line | None:
-        """The next result, or the end of the stream; None when nothing comes that is known of."""
+    def next_line(self, until_end: bool) -> Line | None:
+        """The next result, or the end of the stream; None when nothing comes any more, as far as is known by now."""
         with self._changed:
             while not self._lines:
                 if self._is_ended:
                     self._check_whole()
                     return None
-                if self._outbox.count is None and self._next_line == self._outbox.next:
+                if not until_end and self._outbox.count is None and self._next_line == self._outbox.next:
                     return None
                 if self._is_behind:
                     self._is_behind = False

@@ -90,9 +90,10 @@ class Sender:
             if isinstance(message, Result):
                 yield message
 
-    def lines(self) -> Iterator[tuple[bytes, Published]]:
-        """The same as they were published, with the end of the stream."""
-        while (line := self._talk.next_line()) is not None:
+    def lines(self, until_end: bool = False) -> Iterator[tuple[bytes, Published]]:
+        """The same as they were published, with the end of the stream. `until_end`: whatever is put meanwhile, and
+        whoever does it."""
+        while (line := self._talk.next_line(until_end)) is not None:
             yield line.data, messages.parse(line.data)
 
     def close(self) -> None:
