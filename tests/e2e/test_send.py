@@ -85,10 +85,9 @@ def test_three_kinds_of_senders_at_once(tmp_path: Path, port: int) -> None:
 
 def run_raw_client(folder: Path, frames: Path, port: int) -> list[str]:
     """The client of the README for other languages, on these frames."""
-    text = next(
-        block for block in re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-        if "zmq.DEALER" in block
-    )  # fmt: skip
+    readme = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+    text = next(block for block in blocks if "zmq.DEALER" in block)
     (folder / "client.py").write_text(text.replace("5570", str(port)).replace('"photos', f'"{frames}'))
     done = subprocess.run(
         [sys.executable, str(folder / "client.py")], capture_output=True, text=True, timeout=90, cwd=folder

@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from zpipe.errors import ZpipeError
+from zpipe.errors import SenderError, ZpipeError
 from zpipe.messages import Result
 from zpipe.sender.progress import Progress
 from zpipe.sender.sender import Sender
@@ -71,10 +71,12 @@ class Sending:
                 from zpipe.draw.files import write_pictures  # OpenCV, which not everybody needs
 
                 write_pictures(results, self._shipment.pictures().find, self._wishes.draw)
-        except ZpipeError:
+        except SenderError:
             if self._error is not None:
                 raise self._error from None
             raise
+        if self._error is not None:
+            raise self._error
         self._progress.end(self._wishes.out)
         return self._progress.failed
 
@@ -96,6 +98,8 @@ class Sending:
             for frame in self._shipment.frames(self._sender.next):
                 self._sender.put_frame(load(frame, self._wishes.jpeg))
             self._sender.end()
+        except SenderError as error:  # no further frame is taken, but results of others may come
+            self._error = error
         except Exception as error:
             self._error = error
             self._sender.close()
