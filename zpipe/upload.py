@@ -1,7 +1,7 @@
 """What a sender and the gate say to each other: how frames come from anywhere, and their results go back.
 
 A sender has a DEALER socket, the gate a ROUTER. A message is one part, a MessagePack array `[kind, fields...]`; a
-`frame` has a second part, the picture. Text is UTF-8. What a sender says:
+`frame` has a second part, the picture. ShortText is UTF-8. What a sender says:
 
     ["hello", version, name, upload, session, first]   first of all, and again when it is asked to
     ["frame", seq, name] + picture as in a file        JPEG, PNG, ...: what zpipe reads
@@ -56,101 +56,101 @@ MOST_LINE_BYTES = 1 << 18
 
 SenderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}\Z")]
 UploadId = Annotated[str, Meta(min_length=1, max_length=64)]
-Seq = Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
-Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+FrameNumber = Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]
+Unsigned = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Side = Annotated[int, Meta(ge=0, le=1 << 20)]
-Text = Annotated[str, Meta(max_length=MOST_HEAD_BYTES)]
+ShortText = Annotated[str, Meta(max_length=MOST_HEAD_BYTES)]
 
 
-class Message(msgspec.Struct, array_like=True, frozen=True):
+class Word(msgspec.Struct, array_like=True, frozen=True):
     """What all messages share: an array whose first element says which it is. Later versions may add fields behind."""
 
 
-class Hello(Message, tag="hello", frozen=True):
+class Hello(Word, tag="hello", frozen=True):
     """A sender, new or come back; `first`: the number of the first result that it wants."""
 
-    version: Number
+    version: Unsigned
     name: SenderName
     upload: UploadId
-    session: Number = 0
-    first: Seq = 1
+    session: Unsigned = 0
+    first: FrameNumber = 1
 
 
-class Frame(Message, tag="frame", frozen=True):
+class NewFrame(Word, tag="frame", frozen=True):
     """A frame, its picture in the part behind it; with a size these are pixels."""
 
-    seq: Seq
-    name: Text
+    seq: FrameNumber
+    name: ShortText
     height: Side = 0
     width: Side = 0
 
 
-class Failed(Message, tag="failed", frozen=True):
+class Failed(Word, tag="failed", frozen=True):
     """A frame of which the sender has no picture."""
 
-    seq: Seq
-    name: Text
-    reason: Text
+    seq: FrameNumber
+    name: ShortText
+    reason: ShortText
 
 
-class End(Message, tag="end", frozen=True):
+class LastFrame(Word, tag="end", frozen=True):
     """So many frames, and no more."""
 
-    count: Number
+    count: Unsigned
 
 
-class Welcome(Message, tag="welcome", frozen=True):
+class Welcome(Word, tag="welcome", frozen=True):
     """The answer to `Hello`: what the stream is called, which frame is wanted next, and the credit."""
 
-    version: Number
-    session: Number
+    version: Unsigned
+    session: Unsigned
     stream: str
-    next: Seq
-    frames: Number
-    bytes: Number
+    next: FrameNumber
+    frames: Unsigned
+    bytes: Unsigned
 
 
-class Credit(Message, tag="credit", frozen=True):
+class Credit(Word, tag="credit", frozen=True):
     """As many frames and bytes may be without a result from now on."""
 
-    frames: Number
-    bytes: Number
+    frames: Unsigned
+    bytes: Unsigned
 
 
-class Wanted(Message, tag="wanted", frozen=True):
+class SendFrom(Word, tag="wanted", frozen=True):
     """This frame next, then those behind it."""
 
-    next: Seq
+    next: FrameNumber
 
 
-class Results(Message, tag="results", frozen=True):
+class Results(Word, tag="results", frozen=True):
     """Published lines, in order."""
 
     lines: list[bytes]
 
 
-class WhoAreYou(Message, tag="hello", frozen=True):
+class WhoAreYou(Word, tag="hello", frozen=True):
     """Say hello (again)."""
 
 
-class Draining(Message, tag="draining", frozen=True):
+class Draining(Word, tag="draining", frozen=True):
     """No further frame is taken; the results of those that were come yet."""
 
 
-class Refused(Message, tag="refused", frozen=True):
+class TurnedAway(Word, tag="refused", frozen=True):
     """It is no use to go on, or to come back as you are."""
 
     reason: str
 
 
-class Fenced(Message, tag="fenced", frozen=True):
+class FencedOff(Word, tag="fenced", frozen=True):
     """Somebody newer has your name."""
 
     reason: str
 
 
-FromSender = Hello | Frame | Failed | End
-ToSender = Welcome | Credit | Wanted | Results | WhoAreYou | Draining | Refused | Fenced
+FromSender = Hello | NewFrame | Failed | LastFrame
+ToSender = Welcome | Credit | SendFrom | Results | WhoAreYou | Draining | TurnedAway | FencedOff
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from proxy import Proxy
 from zpipe import upload
 from zpipe.errors import Fenced, FrameError, KeysError, NoCredit, NotRunning, SenderError
 from zpipe.messages import Eos, Result
-from zpipe.sender.frames import Frame
+from zpipe.sender.frames import Parcel
 from zpipe.sender.sender import Sender
 from zpipe.transport.keys import add, init, remove
 
@@ -91,7 +91,7 @@ def test_what_a_picture_may_be(pipeline: Pipeline, tmp_path) -> None:
         sender.put(pixels, "small", jpeg=90)
         sender.put(tmp_path / "here.png")
         sender.put(bytearray(PICTURE), "bytes")
-        sender.put_frame(Frame("none", b"", reason="cannot be read: gone"))
+        sender.put_frame(Parcel("none", b"", reason="cannot be read: gone"))
         with pytest.raises(FrameError, match="No such file"):
             sender.put(tmp_path / "absent.png")
         with pytest.raises(FrameError, match="expected \\(height, width, 3\\)"):
@@ -282,22 +282,22 @@ def test_a_gap_is_refused_with_the_number_expected(pipeline: Pipeline, stranger:
     assert isinstance(welcome := hears(stranger), upload.Welcome)
     assert welcome.next == 1
     for seq in (3, 4):
-        stranger.send_multipart([upload.encode(upload.Frame(seq, f"img{seq}")), PICTURE])
-    assert hears(stranger) == upload.Wanted(1)
+        stranger.send_multipart([upload.encode(upload.NewFrame(seq, f"img{seq}")), PICTURE])
+    assert hears(stranger) == upload.SendFrom(1)
     for seq in (1, 2, 2, 1, 3):  # what was accepted is answered by its result, not taken
-        stranger.send_multipart([upload.encode(upload.Frame(seq, f"img{seq}")), PICTURE])
+        stranger.send_multipart([upload.encode(upload.NewFrame(seq, f"img{seq}")), PICTURE])
     settled(pipeline, "gate.bob", 3)
     assert [read.seq for read in pipeline.reads] == [1, 2, 3]
 
 
 def test_who_says_no_hello_is_asked_to(stranger: "zmq.Socket[bytes]") -> None:
-    stranger.send_multipart([upload.encode(upload.Frame(1, "x")), PICTURE])
+    stranger.send_multipart([upload.encode(upload.NewFrame(1, "x")), PICTURE])
     assert hears(stranger) == upload.WhoAreYou()
 
 
 def test_another_version_is_refused(stranger: "zmq.Socket[bytes]") -> None:
     stranger.send(upload.encode(upload.Hello(7, "bob", "x")))
-    assert isinstance(refused := hears(stranger), upload.Refused)
+    assert isinstance(refused := hears(stranger), upload.TurnedAway)
     assert "version 7" in refused.reason
 
 
@@ -324,10 +324,10 @@ def test_nonsense_is_cut_off(pipeline: Pipeline, stranger: "zmq.Socket[bytes]", 
 def test_pictures_meet_the_limits_of_files(pipeline: Pipeline) -> None:
     """What cannot be a picture is a failed frame of its own stream."""
     with Sender(pipeline.endpoint, "alice") as sender:
-        sender.put_frame(Frame("empty", b""))
-        sender.put_frame(Frame("short", b"xx", 10, 10))
-        sender.put_frame(Frame("huge", b"xx", 1 << 20, 1 << 20))
-        sender.put_frame(Frame("text", b"<html>" * 4_000_000))
+        sender.put_frame(Parcel("empty", b""))
+        sender.put_frame(Parcel("short", b"xx", 10, 10))
+        sender.put_frame(Parcel("huge", b"xx", 1 << 20, 1 << 20))
+        sender.put_frame(Parcel("text", b"<html>" * 4_000_000))
         put_ok = sender.put(PICTURE, "good")
         results = list(sender.results())
     assert [result.status for result in results] == ["failed"] * 4 + ["ok"]

@@ -15,7 +15,7 @@ from zpipe.errors import WireError, ZpipeError
 from zpipe.results.guard import Guard
 from zpipe.results.publisher import KEY_GONE, MOST_TO_SEND_BYTES, connection_of
 from zpipe.rules import limits
-from zpipe.rules.sessions import Peer
+from zpipe.rules.sessions import Caller
 from zpipe.transport.curve import bind_for
 from zpipe.transport.endpoints import Wait, bind_one
 from zpipe.transport.keys import Keys
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 class Heard(NamedTuple):
     """A message from a peer, with its picture if it has one. `may_use_name`: a hello whose name is its own."""
 
-    peer: Peer
+    peer: Caller
     message: upload.FromSender
     picture: memoryview | None
     may_use_name: bool = True
@@ -59,9 +59,9 @@ class Entrance:
         self.entry = entry
         self._keys = keys
         self.rejected = 0
-        self._connections: dict[int, Peer] = {}
-        self._peers: dict[Peer, int] = {}
-        self._gone: list[Peer] = []
+        self._connections: dict[int, Caller] = {}
+        self._peers: dict[Caller, int] = {}
+        self._gone: list[Caller] = []
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self.socket = context.socket(zmq.ROUTER)
         for option, value in (
@@ -92,7 +92,7 @@ class Entrance:
                 size += len(heard.picture) if heard.picture is not None else 0
                 yield heard
 
-    def say(self, peer: Peer, message: upload.ToSender) -> bool:
+    def say(self, peer: Caller, message: upload.ToSender) -> bool:
         """Tell a peer; whether it was taken. One that is gone takes everything; one that does not read, nothing."""
         data = upload.encode(message)
         try:
@@ -106,13 +106,13 @@ class Entrance:
                 raise
         return True
 
-    def meet(self) -> list[Peer]:
+    def meet(self) -> list[Caller]:
         """Take what the socket tells of who comes and goes; who has gone."""
         self._look()
         gone, self._gone = self._gone, []
         return gone
 
-    def cut(self, peer: Peer, why: str) -> None:
+    def cut(self, peer: Caller, why: str) -> None:
         """End its connection."""
         self._guard.cut(self._peers.get(peer, -1), why)
 
@@ -142,7 +142,7 @@ class Entrance:
                 return parts
 
     def _read(self, parts: "list[zmq.Frame]") -> Heard | None:
-        peer, connection = Peer(self.entry, parts[0].bytes), connection_of(parts[-1])
+        peer, connection = Caller(self.entry, parts[0].bytes), connection_of(parts[-1])
         self._guard.took(sum(map(len, parts)), connection)
         if self._connections.get(connection) != peer:
             self._look()  # of who had this descriptor before, the end is told before anything of the next is heard
@@ -154,7 +154,7 @@ class Entrance:
                 raise WireError(f"a message of {len(parts) - 1} parts")
             message = upload.decode_from_sender(parts[1].bytes)
             picture = parts[2].buffer if len(parts) > 2 else None
-            if (picture is not None) != isinstance(message, upload.Frame):
+            if (picture is not None) != isinstance(message, upload.NewFrame):
                 raise WireError(f"{type(message).__name__} {'with' if picture is not None else 'without'} a picture")
         except WireError as error:
             self._reject(connection, str(error))

@@ -22,7 +22,7 @@ from zpipe.gate.sink import SinkReader
 from zpipe.images.headers import size_to_decode
 from zpipe.messages import Resolution, Result
 from zpipe.rules.returns import STUCK_S, Following, Returns
-from zpipe.rules.sessions import Action, EndStream, Follow, Leave, OpenStream, Peer, Say, Sessions, Take
+from zpipe.rules.sessions import Caller, Deed, EndStream, Follow, OpenStream, Say, Sessions, Take, Unfollow
 from zpipe.transport.board import Heart
 from zpipe.transport.filling import Filler
 from zpipe.transport.link import WorkerLink
@@ -121,15 +121,15 @@ class Gate:
             if heard.may_use_name:
                 self._perform(self._sessions.meet(peer, message, time.time_ns()))
             else:
-                self._perform([Say(peer, upload.Refused(f"your key is not for the name {message.name}"))])
+                self._perform([Say(peer, upload.TurnedAway(f"your key is not for the name {message.name}"))])
             return
         size = len(heard.picture) if heard.picture is not None else 0
         frame = None
-        if isinstance(message, upload.Frame | upload.Failed):
+        if isinstance(message, upload.NewFrame | upload.Failed):
             frame = SentFrame(message, heard.picture, self._max_pixels)
         self._perform(self._sessions.hear(peer, message, frame, size, time.monotonic()))
 
-    def _perform(self, actions: Sequence[Action]) -> None:
+    def _perform(self, actions: Sequence[Deed]) -> None:
         for action in actions:
             match action:
                 case Say(peer, message):
@@ -141,7 +141,7 @@ class Gate:
                     self._link.send(wire.End(self._link.worker, stream, count, 0, drained))
                 case Follow(peer, stream_name, first, last):
                     self._returns.follow(peer, stream_name, first, last, time.monotonic())
-                case Leave(stream_name):
+                case Unfollow(stream_name):
                     self._returns.leave(stream_name)
 
     # ---- frames -------------------------------------------------------------------------------------------
@@ -212,6 +212,6 @@ class Gate:
         if following.full_since is not None and now - following.full_since > STUCK_S:
             self._cut(following.peer, "it does not read its results")
 
-    def _cut(self, peer: Peer, why: str) -> None:
+    def _cut(self, peer: Caller, why: str) -> None:
         self._entrances[peer.entry].cut(peer, why)
         self._perform(self._sessions.lose(peer))

@@ -11,7 +11,7 @@ class SentFrame:
 
     __slots__ = ("_max_pixels", "_message", "_picture", "name")
 
-    def __init__(self, message: upload.Frame | upload.Failed, picture: memoryview | None, max_pixels: int) -> None:
+    def __init__(self, message: upload.NewFrame | upload.Failed, picture: memoryview | None, max_pixels: int) -> None:
         self.name = message.name
         self._message = message
         self._picture = picture

@@ -8,7 +8,7 @@ import zmq
 
 from zpipe import messages
 from zpipe.rules import history
-from zpipe.rules.returns import Line, Question, read_line
+from zpipe.rules.returns import Question, ResultLine, read_line
 from zpipe.transport.curve import is_secured, secure_client
 
 BURST = 256
@@ -34,7 +34,7 @@ class SinkReader:
                 secure_client(socket, key)
             socket.connect(endpoint)
 
-    def hear(self) -> Iterator[tuple[str, Line]]:
+    def hear(self) -> Iterator[tuple[str, ResultLine]]:
         """Live lines and their streams, a bounded number of them."""
         for _ in range(BURST):
             try:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from zpipe.errors import UNDECODABLE
-from zpipe.rules.sessions import Peer
+from zpipe.rules.sessions import Caller
 
 QUIET_S, MOST_QUIET_S = 0.5, 4.0
 """Results that do not come are asked for after so long, then less and less often."""
@@ -28,7 +28,7 @@ STUCK_S = 30.0
 """Who has not taken a line for so long, though there are some, does not read."""
 
 
-class Line(NamedTuple):
+class ResultLine(NamedTuple):
     """A published line: its number, and whether it is the end of its stream."""
 
     seq: int
@@ -43,23 +43,23 @@ class Question(NamedTuple):
     first: int
 
 
-class Head(msgspec.Struct):
+class ResultHead(msgspec.Struct):
     """As much of a line as must be known here."""
 
     type: str
     seq: int
 
 
-_head = msgspec.json.Decoder(Head)
+_head = msgspec.json.Decoder(ResultHead)
 
 
-def read_line(data: bytes) -> Line | None:
+def read_line(data: bytes) -> ResultLine | None:
     """A published line; None if it is none."""
     try:
         head = _head.decode(data)
     except UNDECODABLE:
         return None
-    return Line(head.seq, head.type == "eos", data)
+    return ResultLine(head.seq, head.type == "eos", data)
 
 
 @dataclass(slots=True, eq=False)
@@ -70,13 +70,13 @@ class Following:
     `full_since`: since when its socket takes nothing.
     """
 
-    peer: Peer
+    peer: Caller
     stream: str
     next: int
     last: int
     quiet_at: float
     quiet_s: float = QUIET_S
-    batch: list[Line] = field(default_factory=list)
+    batch: list[ResultLine] = field(default_factory=list)
     is_behind: bool = False
     is_done: bool = False
     full_since: float | None = None
@@ -92,7 +92,7 @@ class Returns:
         self._asked: Question | None = None
         self._asked_at = 0.0
 
-    def follow(self, peer: Peer, stream: str, first: int, last: int, now: float) -> None:
+    def follow(self, peer: Caller, stream: str, first: int, last: int, now: float) -> None:
         """The peer wants the results of the stream from now on."""
         self.leave(stream)
         following = self._all[stream] = Following(peer, stream, first, last, now + QUIET_S)
@@ -112,7 +112,7 @@ class Returns:
         if following is not None:
             following.last = max(following.last, last)
 
-    def hear(self, stream: str, line: Line) -> None:
+    def hear(self, stream: str, line: ResultLine) -> None:
         """Take a live line."""
         following = self._all.get(stream)
         if following is None or following.is_done:
@@ -190,7 +190,7 @@ class Returns:
         """Everybody has everything that is known to come."""
         return all(following.is_done or following.next > following.last for following in self._all.values())
 
-    def _add(self, following: Following, line: Line) -> None:
+    def _add(self, following: Following, line: ResultLine) -> None:
         following.batch.append(line)
         self._touched[following.stream] = following
 

@@ -27,7 +27,7 @@ LEAST_FRAMES, MOST_FRAMES = 2, 64
 """Credit of a sender: one frame on its way while another is in work, and no more than a second of a fast pipeline."""
 
 
-class Peer(NamedTuple):
+class Caller(NamedTuple):
     """A connection: the ingest entry whose socket it is of, and what that socket calls it."""
 
     entry: int
@@ -52,7 +52,7 @@ class Held(NamedTuple, Generic[T]):
 class Say(NamedTuple):
     """Tell a peer."""
 
-    peer: Peer
+    peer: Caller
     message: ToSender
 
 
@@ -76,19 +76,19 @@ class EndStream(NamedTuple):
 class Follow(NamedTuple):
     """The peer wants the results of this stream from number `first` on; there are, or will be, some up to `last`."""
 
-    peer: Peer
+    peer: Caller
     stream: str
     first: int
     last: int
 
 
-class Leave(NamedTuple):
+class Unfollow(NamedTuple):
     """Nobody wants the results of this stream any more."""
 
     stream: str
 
 
-Action = Say | OpenStream | EndStream | Follow | Leave
+Deed = Say | OpenStream | EndStream | Follow | Unfollow
 
 
 class Take(NamedTuple, Generic[T]):
@@ -102,14 +102,14 @@ class Take(NamedTuple, Generic[T]):
 
 
 @dataclass(slots=True, eq=False)
-class Session(Generic[T]):
+class SenderSession(Generic[T]):
     """A sender that is connected. `number` tells newer from older ones; `next` is the frame that is taken next.
 
     `asked`: the number that it was asked for again, `asked_at` when. `is_parched`: it is asked once there is room.
     `count`: how many frames it says there are. `is_left`: its stream was ended from here, whatever it has yet.
     """
 
-    peer: Peer
+    peer: Caller
     name: str
     upload: str
     number: int
@@ -137,46 +137,46 @@ class Sessions(Generic[T]):
 
     def __init__(self, bounds: Bounds = Bounds()) -> None:  # noqa: B008  immutable
         self.bounds = bounds
-        self.peers: dict[Peer, Session[T]] = {}
+        self.peers: dict[Caller, SenderSession[T]] = {}
         self.slots: deque[int] = deque()
         self.held_bytes = 0
         self.draining = False
-        self._names: dict[tuple[int, str], Session[T]] = {}
-        self._streams: dict[int, Session[T]] = {}
-        self._opening: deque[Session[T]] = deque()
+        self._names: dict[tuple[int, str], SenderSession[T]] = {}
+        self._streams: dict[int, SenderSession[T]] = {}
+        self._opening: deque[SenderSession[T]] = deque()
         self._reading: dict[int, int] = {}
-        self._turns: deque[Session[T]] = deque()
-        self._parched: deque[Session[T]] = deque()
+        self._turns: deque[SenderSession[T]] = deque()
+        self._parched: deque[SenderSession[T]] = deque()
         self._last_number = 0
 
     # ---- senders ------------------------------------------------------------------------------------------
 
-    def meet(self, peer: Peer, hello: upload.Hello, now_ns: int) -> list[Action]:
+    def meet(self, peer: Caller, hello: upload.Hello, now_ns: int) -> list[Deed]:
         """A sender says who it is. `now_ns`: since 1970, so that sessions are numbered on after a restart."""
         if hello.version != upload.VERSION:
             said = f"this is version {upload.VERSION} of the protocol, you speak version {hello.version}"
-            return [Say(peer, upload.Refused(said))]
+            return [Say(peer, upload.TurnedAway(said))]
         current = self._names.get((peer.entry, hello.name))
         if current is not None and current.peer == peer and current.upload == hello.upload:
             current.first = hello.first
             return [] if current.stream is None else self._welcome(current)
         if self.draining:
-            return [Say(peer, upload.Refused("the pipeline is being stopped"))]
-        actions: list[Action] = []
+            return [Say(peer, upload.TurnedAway("the pipeline is being stopped"))]
+        actions: list[Deed] = []
         number = hello.session if hello.session <= max(now_ns, self._last_number) else 0
         if current is not None:
             if number and number < current.number:
-                return [Say(peer, upload.Fenced(f"a newer sender is connected as {hello.name}"))]
-            actions.append(Say(current.peer, upload.Fenced(f"a newer sender has connected as {hello.name}")))
+                return [Say(peer, upload.FencedOff(f"a newer sender is connected as {hello.name}"))]
+            actions.append(Say(current.peer, upload.FencedOff(f"a newer sender has connected as {hello.name}")))
             actions += self._forget(current)
         if peer in self.peers:
             actions += self._forget(self.peers[peer])
-        session = Session[T](peer, hello.name, hello.upload, number or self._number_new(now_ns), hello.first)
+        session = SenderSession[T](peer, hello.name, hello.upload, number or self._number_new(now_ns), hello.first)
         self.peers[peer] = self._names[peer.entry, hello.name] = session
         self._opening.append(session)
         return [*actions, OpenStream(peer.entry, hello.name, hello.upload)]
 
-    def hear(self, peer: Peer, message: FromSender, load: T | None, size: int, now: float) -> list[Action]:
+    def hear(self, peer: Caller, message: FromSender, load: T | None, size: int, now: float) -> list[Deed]:
         """Take any message but a hello; `load` and `size` are of its picture."""
         session = self.peers.get(peer)
         if session is None:
@@ -184,21 +184,21 @@ class Sessions(Generic[T]):
         if session.stream is None or session.is_left:
             return []
         match message:
-            case upload.Frame(seq=seq) | upload.Failed(seq=seq):
+            case upload.NewFrame(seq=seq) | upload.Failed(seq=seq):
                 assert load is not None
                 return self._hear_frame(session, Held(seq, load, size), now)
-            case upload.End(count=count):
+            case upload.LastFrame(count=count):
                 return self._hear_end(session, count, now)
         return []
 
-    def lose(self, peer: Peer) -> list[Action]:
+    def lose(self, peer: Caller) -> list[Deed]:
         """Its connection is gone."""
         session = self.peers.get(peer)
         return [] if session is None else self._forget(session)
 
-    def tick(self, now: float) -> list[Action]:
+    def tick(self, now: float) -> list[Deed]:
         """Some time has passed: ask again for what is missing, and tell of changed credit."""
-        actions: list[Action] = []
+        actions: list[Deed] = []
         credit = self._credit()
         for session in self.peers.values():
             if session.stream is None or session.is_left:
@@ -212,7 +212,7 @@ class Sessions(Generic[T]):
 
     # ---- the broker ---------------------------------------------------------------------------------------
 
-    def opened(self, stream: int, name: str, following: int, ended: bool, refused: str = "") -> list[Action]:
+    def opened(self, stream: int, name: str, following: int, ended: bool, refused: str = "") -> list[Deed]:
         """The broker's answer to the oldest `OpenStream`: frame number `following` is wanted next."""
         if not self._opening:
             return []
@@ -222,23 +222,23 @@ class Sessions(Generic[T]):
         if self.peers.get(session.peer) is not session:
             return self.leave(stream) if self.draining else []
         if refused:
-            return [Say(session.peer, upload.Refused(refused)), *self._forget(session)]
+            return [Say(session.peer, upload.TurnedAway(refused)), *self._forget(session)]
         session.stream, session.stream_name, session.next, session.ended = stream, name, following, ended
         self._streams[stream] = session
         return [*self._welcome(session), *(self.leave(stream) if self.draining else [])]
 
-    def drain(self) -> list[Action]:
+    def drain(self) -> list[Deed]:
         """Take nothing more; all streams end where they stand."""
         self.draining = True
         return [action for stream in list(self._reading) for action in self.leave(stream)]
 
-    def leave(self, stream: int) -> list[Action]:
+    def leave(self, stream: int) -> list[Deed]:
         """Take nothing more of this stream: it ends where it stands."""
         count = self._reading.pop(stream, None)
         if count is None:
             return []
         session = self._streams.get(stream)
-        actions: list[Action] = [EndStream(stream, session.stream_name if session is not None else "", count, True)]
+        actions: list[Deed] = [EndStream(stream, session.stream_name if session is not None else "", count, True)]
         if session is not None:
             self._drop(session)
             session.ended = session.is_left = True
@@ -258,16 +258,16 @@ class Sessions(Generic[T]):
                 self._turns.append(session)
             yield Take(session.stream, session.stream_name, held.seq, held.load, self.slots.popleft())
 
-    def settle(self, now: float) -> list[Action]:
+    def settle(self, now: float) -> list[Deed]:
         """After frames were taken: whose frames were dropped for want of room is asked for them."""
-        actions: list[Action] = []
+        actions: list[Deed] = []
         while self._parched and 2 * self.held_bytes <= self.bounds.bytes:
             session = self._parched.popleft()
             session.is_parched = False
             actions += self._ask(session, now)
         return actions
 
-    def end(self, stream: int) -> list[Action]:
+    def end(self, stream: int) -> list[Deed]:
         """Frames of the stream were taken: it ends if these were the last."""
         session = self._streams.get(stream)
         if session is None or session.ended or session.count != session.next - 1:
@@ -278,7 +278,7 @@ class Sessions(Generic[T]):
 
     # ---- inside -------------------------------------------------------------------------------------------
 
-    def _hear_frame(self, session: Session[T], held: Held[T], now: float) -> list[Action]:
+    def _hear_frame(self, session: SenderSession[T], held: Held[T], now: float) -> list[Deed]:
         if held.seq < session.expected:
             return []  # accepted already: its result is the answer
         if session.ended or (session.count is not None and held.seq > session.count):
@@ -299,7 +299,7 @@ class Sessions(Generic[T]):
         self.held_bytes += held.size
         return []
 
-    def _hear_end(self, session: Session[T], count: int, now: float) -> list[Action]:
+    def _hear_end(self, session: SenderSession[T], count: int, now: float) -> list[Deed]:
         if session.ended and count == session.next - 1:
             return []
         if session.ended or count < session.expected - 1:
@@ -310,30 +310,30 @@ class Sessions(Generic[T]):
         assert session.stream is not None
         return self.end(session.stream)
 
-    def _has_room(self, session: Session[T], size: int) -> bool:
+    def _has_room(self, session: SenderSession[T], size: int) -> bool:
         if len(session.held) >= MOST_FRAMES:
             return False
         return self.held_bytes + size <= self.bounds.bytes or not self.held_bytes
 
-    def _ask_once(self, session: Session[T], now: float) -> list[Action]:
+    def _ask_once(self, session: SenderSession[T], now: float) -> list[Deed]:
         """What is behind a gap keeps coming for a while: one word is enough, or it would all be sent many times."""
         return [] if session.asked == session.expected or session.is_parched else self._ask(session, now)
 
-    def _ask(self, session: Session[T], now: float) -> list[Action]:
+    def _ask(self, session: SenderSession[T], now: float) -> list[Deed]:
         session.asked, session.asked_at = session.expected, now
-        return [Say(session.peer, upload.Wanted(session.expected))]
+        return [Say(session.peer, upload.SendFrom(session.expected))]
 
-    def _refuse(self, session: Session[T], why: str) -> list[Action]:
-        return [Say(session.peer, upload.Refused(why)), *self._forget(session)]
+    def _refuse(self, session: SenderSession[T], why: str) -> list[Deed]:
+        return [Say(session.peer, upload.TurnedAway(why)), *self._forget(session)]
 
-    def _welcome(self, session: Session[T]) -> list[Action]:
+    def _welcome(self, session: SenderSession[T]) -> list[Deed]:
         session.credit = self._credit()
         welcome = upload.Welcome(upload.VERSION, session.number, session.stream_name, session.expected, *session.credit)
         session.asked = 0
         last = session.next - 1 + session.ended
         return [Say(session.peer, welcome), Follow(session.peer, session.stream_name, session.first, last)]
 
-    def _forget(self, session: Session[T]) -> list[Action]:
+    def _forget(self, session: SenderSession[T]) -> list[Deed]:
         """It is not connected any more, or not as this."""
         self._drop(session)
         if self.peers.get(session.peer) is session:
@@ -344,9 +344,9 @@ class Sessions(Generic[T]):
             return []
         if self._streams.get(session.stream) is session:
             del self._streams[session.stream]
-        return [Leave(session.stream_name)]
+        return [Unfollow(session.stream_name)]
 
-    def _drop(self, session: Session[T]) -> None:
+    def _drop(self, session: SenderSession[T]) -> None:
         if session.held:
             self._turns.remove(session)
         if session.is_parched:

@@ -13,7 +13,7 @@ import msgspec
 
 from zpipe.errors import SenderError, ZpipeError
 from zpipe.messages import Result
-from zpipe.sender.progress import Progress
+from zpipe.sender.progress import SendProgress
 from zpipe.sender.sender import Sender
 from zpipe.sender.shipment import Shipment, load
 from zpipe.show.outlet import say
@@ -55,7 +55,7 @@ class Sending:
         self._shipment = shipment
         self._wishes = wishes
         self._error: Exception | None = None
-        self._progress = Progress(shipment.total, wishes.quiet)
+        self._progress = SendProgress(shipment.total, wishes.quiet)
 
     def run(self) -> int:
         """Until the end of the stream; how many frames are `failed`."""

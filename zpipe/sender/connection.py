@@ -16,7 +16,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from zpipe import upload
 from zpipe.errors import KeysError, WireError, ZpipeError
-from zpipe.sender.frames import Frame
+from zpipe.sender.frames import Parcel
 from zpipe.transport.curve import FAILED, check_handshake, is_secured, secure_client
 
 MOST_QUEUED = 4
@@ -46,7 +46,7 @@ class Talk(Protocol):
     def has_frame(self) -> bool:
         """Whether there is a frame to be sent."""
 
-    def next_frame(self) -> tuple[int, Frame] | None:
+    def next_frame(self) -> tuple[int, Parcel] | None:
         """The next frame to be sent, and its number: it counts as sent."""
 
     def next_end(self) -> int | None:
@@ -156,7 +156,7 @@ class Connection:
             if ready.get(socket, 0) & zmq.POLLOUT and (frame := self._talk.next_frame()) is not None:
                 self._send(socket, *frame)
             if (count := self._talk.next_end()) is not None:
-                self._say(socket, upload.End(count))
+                self._say(socket, upload.LastFrame(count))
             is_quiet = time.monotonic() - heard_at > quiet_s and self._talk.is_waiting()
             if self._greets_again or is_quiet:
                 self._greets_again = False
@@ -187,7 +187,7 @@ class Connection:
                 self._talk.hear(message)
         return heard
 
-    def _send(self, socket: "zmq.Socket[bytes]", seq: int, frame: Frame) -> None:
+    def _send(self, socket: "zmq.Socket[bytes]", seq: int, frame: Parcel) -> None:
         head = upload.encode(frame.head(seq))
         if frame.reason:
             socket.send(head, zmq.NOBLOCK)

@@ -14,8 +14,8 @@ import msgspec
 from zpipe import upload
 from zpipe.errors import Fenced, NoCredit, NotRunning, SenderError, ZpipeError
 from zpipe.rules.outbox import Outbox
-from zpipe.rules.returns import Line, read_line
-from zpipe.sender.frames import Frame
+from zpipe.rules.returns import ResultLine, read_line
+from zpipe.sender.frames import Parcel
 
 MOST_LINES, MOST_LINES_BYTES = 10_000, 64 << 20
 """Results that are kept for who does not take them; further ones are asked for again when these are taken."""
@@ -37,8 +37,8 @@ class Conversation:
         self._timeout_s = timeout_s
         self._on_silence = on_silence
         self._changed = threading.Condition()
-        self._outbox = Outbox[Frame]()
-        self._lines: deque[Line] = deque()
+        self._outbox = Outbox[Parcel]()
+        self._lines: deque[ResultLine] = deque()
         self._lines_bytes = 0
         self._next_line = hello.first
         self._is_behind = self._is_ended = False
@@ -64,7 +64,7 @@ class Conversation:
                 self._pause()
             return self._outbox.next
 
-    def put(self, frame: Frame, wait: bool) -> int:
+    def put(self, frame: Parcel, wait: bool) -> int:
         """Keep a frame and have it sent, once there is credit for it; its number."""
         self.await_welcome()
         with self._changed:
@@ -82,7 +82,7 @@ class Conversation:
         with self._changed:
             self._outbox.end()
 
-    def next_line(self, until_end: bool) -> Line | None:
+    def next_line(self, until_end: bool) -> ResultLine | None:
         """The next result, or the end of the stream; None when nothing comes any more, as far as is known by now."""
         with self._changed:
             while not self._lines:
@@ -124,7 +124,7 @@ class Conversation:
         with self._changed:
             return self._may_send and self._outbox.peek() is not None
 
-    def next_frame(self) -> tuple[int, Frame] | None:
+    def next_frame(self) -> tuple[int, Parcel] | None:
         """The next frame to be sent, and its number: it counts as sent."""
         with self._changed:
             kept = self._outbox.take() if self._may_send else None
@@ -176,19 +176,19 @@ class Conversation:
                 self._is_welcome = True
             case upload.Credit(frames, size):
                 self._outbox.credit(frames, size)
-            case upload.Wanted(following) if self._is_welcome:
+            case upload.SendFrom(following) if self._is_welcome:
                 self._outbox.go_back(following)
             case upload.Results(lines):
                 for line in filter(None, map(read_line, lines)):
                     self._take_line(line)
             case upload.Draining():
                 self._is_draining = True
-            case upload.Refused(reason):
+            case upload.TurnedAway(reason):
                 raise SenderError(f"{self._endpoint} refuses {self._hello.name}: {reason}")
-            case upload.Fenced(reason):
+            case upload.FencedOff(reason):
                 raise Fenced(f"{self._endpoint} has fenced {self._hello.name} off: {reason}")
 
-    def _take_line(self, line: Line) -> None:
+    def _take_line(self, line: ResultLine) -> None:
         if line.is_end:
             self._end = line.seq
         else:

@@ -10,7 +10,7 @@ from zpipe.show.text import plain_lines
 LINE_S, CHANGE_S = 5.0, 0.2
 
 
-class Progress:
+class SendProgress:
     """Of one upload. `total`: frames in it, if that is known; `quiet`: nothing is shown."""
 
     def __init__(self, total: int | None, quiet: bool) -> None:

@@ -13,7 +13,7 @@ from zpipe.errors import SenderError
 from zpipe.messages import Published, Result
 from zpipe.sender.connection import Connection
 from zpipe.sender.conversation import Conversation
-from zpipe.sender.frames import Frame, frame_of
+from zpipe.sender.frames import Parcel, frame_of
 
 if TYPE_CHECKING:
     from zpipe.sender.frames import Picture
@@ -72,7 +72,7 @@ class Sender:
         """
         return self.put_frame(frame_of(picture, name, jpeg), wait)
 
-    def put_frame(self, frame: Frame, wait: bool = True) -> int:
+    def put_frame(self, frame: Parcel, wait: bool = True) -> int:
         """The same with a frame that is ready to be sent, or is the reason why there is none."""
         seq = self._talk.put(frame, wait)
         self._connection.wake()

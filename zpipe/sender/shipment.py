@@ -10,7 +10,7 @@ from zpipe.config.keys import FramesConfig, IngestConfig
 from zpipe.draw.results import picture_of
 from zpipe.errors import FrameError
 from zpipe.pixels import Pixels
-from zpipe.sender.frames import Frame, frame_of_pixels
+from zpipe.sender.frames import Parcel, frame_of_pixels
 from zpipe.source import Source, SourceFrame
 from zpipe.sources.listing import take_listing
 from zpipe.sources.opening import open_source
@@ -59,9 +59,9 @@ class Shipment:
                     if before >= start:
                         yield frame
 
-    def pictures(self) -> "Pictures":
+    def pictures(self) -> "PicturesAgain":
         """To find the picture of a result again."""
-        return Pictures(self)
+        return PicturesAgain(self)
 
     def close(self) -> None:
         """Let go of files and decoders."""
@@ -69,7 +69,7 @@ class Shipment:
             source.close()
 
 
-class Pictures:
+class PicturesAgain:
     """The pictures again, in the order of results."""
 
     def __init__(self, shipment: Shipment) -> None:
@@ -89,12 +89,12 @@ class Pictures:
         return None
 
 
-def load(frame: SourceFrame, jpeg: int | None) -> Frame:
+def load(frame: SourceFrame, jpeg: int | None) -> Parcel:
     """A source's frame as it is sent: a file as it is, a video's frame as pixels or JPEG; or why there is none."""
     room = Memory()
     try:
         frame.load(room)
         pixels = room.decoded
-        return Frame(frame.name, bytes(room.file)) if pixels is None else frame_of_pixels(pixels, frame.name, jpeg)
+        return Parcel(frame.name, bytes(room.file)) if pixels is None else frame_of_pixels(pixels, frame.name, jpeg)
     except FrameError as error:
-        return Frame(frame.name, b"", reason=str(error))
+        return Parcel(frame.name, b"", reason=str(error))
