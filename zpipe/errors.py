@@ -10,8 +10,8 @@
     ├── NotRunning           no pipeline of this name answers                exit code 1
     ├── ResultsError         a results file that cannot be continued         exit code 1
     ├── SenderError          frames that cannot be sent, or not any more     exit code 1
-    │   ├── Fenced           a newer sender has its name                     exit code 1
-    │   └── NoCredit         as many are under way as may be                 exit code 1
+    ├── Fenced               … since a newer sender has their sender's name  exit code 1
+    ├── NoCredit             … now, since as many are under way as may be    exit code 1
     └── RunFailed            the pipeline stopped before its end             exit code 1
 
 Lower errors (zmq.ZMQError, cv2.error, OSError of a frame) are translated once, where they arise.

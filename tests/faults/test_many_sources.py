@@ -1,12 +1,13 @@
 """Many sources in one ingest process: what befalls one of them is no other one's business."""
 
+import os
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Pipeline, essences, make_config, make_frames, until, with_faults
+from harness import Pipeline, essences, make_config, make_frames, run, until, with_faults
 
 NAMES = ("quick", "poor", "slow")
 
@@ -67,6 +68,19 @@ def test_an_ingest_that_is_killed_goes_on_with_all_of_its_streams(how: str, tmp_
         assert [line["seq"] for line in lines] == list(range(1, 62 if name == "poor" else 42))
         assert all(line.get("status") != "failed" for line in lines)
     assert "source.parted" not in pipeline.said()
+
+
+def test_many_streams_survive_whatever_is_killed(tmp_path: Path) -> None:
+    """Results are those of a run that nobody has disturbed."""
+    folders = [make_frames(tmp_path / f"s{number}", 30) for number in range(10)]
+    calm = run(make_config(tmp_path / "calm", folders, classify={"count": 1}))
+    napping = {"count": 2, "options": {"nap_ms": 5}}
+    pipeline = Pipeline(make_config(tmp_path / "shaken", folders, detect=napping, classify={"count": 1}))
+    for number, victim in enumerate(("ingest", "sink", "ingest", "detect-0", "ingest", "sink")):
+        pipeline.reaches(10 + 20 * number)
+        os.kill(pipeline.pid_of(victim), signal.SIGKILL)
+    assert pipeline.wait() == 0, pipeline.said()
+    assert essences(pipeline.results) == calm
 
 
 def test_all_are_read_by_one_process_in_turn(tmp_path: Path) -> None:

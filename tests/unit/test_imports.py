@@ -30,7 +30,7 @@ WORDS, DOORS = 0, len(ROWS) - 1
 OUTSIDE = {
     "zmq": "transport.link transport.control transport.endpoints transport.curve transport.key_files "
     "transport.visitors results.guard results.publisher stages.sink "
-    "run.broker launch worker client.subscription gate.entrance gate.gate gate.sink sender.connection",
+    "run.broker launch worker client.subscription gate.entrance gate.entrances gate.gate gate.sink sender.connection",
     "mmap": "transport.board transport.store",
     "fcntl": "transport.run_folder transport.keys results.file models.cache show.outlet",
     "subprocess": "engines.local client.run",

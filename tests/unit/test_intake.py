@@ -10,11 +10,9 @@ from test_broker import PICTURE, History, World
 
 from zpipe import wire
 from zpipe.config.keys import IngestConfig
-from zpipe.errors import ZpipeError
+from zpipe.errors import RunFailed, ZpipeError
 from zpipe.results.news import SourceAdded, StreamOpened, StreamRemoved
 from zpipe.rules.restart import LONGEST_DELAY_S
-from zpipe.run import streams
-from zpipe.run.supervisor import StageWorkers
 
 GATE = 1
 """The number of the entry that listens; entry 0 is a folder."""
@@ -23,17 +21,15 @@ GATE = 1
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     """A pipeline that reads a folder, and listens for senders below `gate`, in a process that stays."""
-    monkeypatch.setattr(streams, "listens", lambda entry: entry.stream == "gate")
-    ingest = [IngestConfig(path="pictures", stream="yard"), IngestConfig(path="-", stream="gate")]
-    made = World(monkeypatch, tmp_path, ingest=ingest)
-    made.gate = StageWorkers("ingest", "gate", 0, 1, 60.0, single=True, stays=True)
-    return made
+    ingest = [
+        IngestConfig(path="pictures", stream="yard"),
+        IngestConfig(path="", listen="tcp://127.0.0.1:1", stream="gate"),
+    ]
+    return World(monkeypatch, tmp_path, ingest=ingest)
 
 
 def begin(world: World) -> History:
     """All are ready, the gate too; the folder is empty."""
-    world.broker.plan.sources.append(world.gate)
-    world.broker.plan.all.append(world.gate)
     yield
     world.say("sink", wire.Bound, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
     for name in world.processes.names:
@@ -173,6 +169,26 @@ def test_a_new_gate_takes_the_streams_up_where_the_dead_one_left_them(world: Wor
     assert world.run(history).status.account().streams[1].ok == 2
 
 
+def test_who_reads_on_behind_the_end_of_a_stream_is_replaced(world: World) -> None:
+    """Edge 27: anything after End."""
+
+    def history(world: World) -> History:
+        yield from begin(world)
+        yield from opened(world, "alice", "A")
+        yield from pass_on(world, 1, 1, drained=False)
+        number = world.number("gate")
+        world.say("gate", wire.Read, 1, 2, PICTURE, False, b"read")
+        yield
+        world.clock.now += LONGEST_DELAY_S
+        yield
+        yield
+        assert world.number("gate") != number
+        world.say("gate", wire.Ready)
+        yield from leave(world)
+
+    assert world.run(history).links.rejected == 1
+
+
 def test_a_new_sink_is_told_of_the_streams_that_have_come(world: World) -> None:
     def history(world: World) -> History:
         yield from begin(world)
@@ -208,6 +224,8 @@ def test_streams_that_senders_opened_are_found_again(world: World, monkeypatch: 
         assert (yield from opened(world, "alice", "B")) == wire.Opened(3, "gate.alice.2", 1, False)
         assert (yield from opened(world, "alice", "A")) == wire.Opened(1, "gate.alice", 6, False)
         assert (yield from opened(world, "bob", "B")) == wire.Opened(2, "gate.bob", 6, False)  # nobody knows its upload
+        assert (yield from opened(world, "bob", "C")) == wire.Opened(4, "gate.bob.2", 1, False)  # now it is B's
+        assert (yield from opened(world, "bob", "B")) == wire.Opened(2, "gate.bob", 6, False)
         yield from leave(world)
 
     assert world.run(history).status.account().balanced
@@ -313,3 +331,40 @@ def test_a_removed_stream_whose_reader_is_dead_ends_at_once(world: World) -> Non
         yield from leave(world)
 
     assert world.run(history).status.account().balanced
+
+
+# ---- streams that hang ---------------------------------------------------------------------------------------
+
+
+def test_however_many_streams_hang_as_they_are_opened_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each gets a process of its own; that the common one was killed so often is no reason to give up."""
+    count = 30
+    ingest = [IngestConfig(path=f"p{number}", stream=f"s{number}", timeout_s=0.5) for number in range(count)]
+    world = World(monkeypatch, tmp_path, ingest=ingest)
+    world.turns_left = 10
+
+    def history(world: World) -> History:
+        world.make_ready()
+        yield
+        yield
+        for hanging in range(count - 1):
+            row = world.processes.find("ingest").order.row
+            world.board.begin(row, hanging, 0)
+            number = world.number("ingest")
+            while "ingest" not in world.processes.names or world.number("ingest") == number:
+                yield
+            assert f"ingest-s{hanging}" in world.processes.names
+            streams = [each.stream for each in world.processes.find("ingest").order.task.streams]
+            assert streams == list(range(hanging + 1, count))
+            for name in world.processes.names:
+                world.board.beat(world.processes.find(name).order.row)
+            world.say("ingest", wire.Ready)
+            yield
+        assert not any(world.broker.ledger.condemned(number) for number in range(count))
+        world.signals.interrupts = 2
+        yield
+
+    with pytest.raises(RunFailed, match="--resume"):
+        world.run(history)

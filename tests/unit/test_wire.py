@@ -14,7 +14,7 @@ from zpipe.stages.loop import Loop
 TAGS = {
     "Bound": 1, "Ready": 2, "Refused": 3, "Read": 4, "End": 5, "Output": 6, "PublishedUpTo": 7, "Closed": 8,
     "Listed": 9, "Open": 10,
-    "Work": 20, "Grant": 21, "Close": 22, "Stop": 23, "Opened": 24, "Leave": 25, "Begin": 26,
+    "Work": 20, "Grant": 21, "Close": 22, "Stop": 23, "Opened": 24, "Leave": 25, "Begin": 26, "Publishing": 27,
 }  # fmt: skip
 
 EXAMPLES = {
@@ -67,7 +67,7 @@ def test_several_messages_keep_their_order() -> None:
         (b"z\x03\x90", "length"),
         (b"z\x03\x91\x91\x17\xc0", "trailing"),
         (b"z\x03\x91\x17", "Expected `array`"),
-        (b"z\x03\x91\x91\x1b", "Invalid value 27"),
+        (b"z\x03\x91\x91\x1c", "Invalid value 28"),
         (b"z\x03\x91\x92\x17\x00", "at most length"),
         (b"z\x03\xdd\xff\xff\xff\xff", "length"),
         (wire.encode([wire.Closed(1, 0)]), "Invalid value 8"),

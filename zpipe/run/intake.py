@@ -18,6 +18,7 @@ from zpipe.errors import ZpipeError
 from zpipe.results.news import SourceAdded, StreamOpened, StreamRemoved
 from zpipe.rules.accounts import Action, Stream
 from zpipe.rules.ledger import Ledger
+from zpipe.rules.restart import Restart
 from zpipe.run.plan import Plan
 from zpipe.run.resume import RunResults
 from zpipe.run.streams import SENDER, StreamOrigin, listens
@@ -70,7 +71,10 @@ class Intake:
             return number
         newest = streams.newest_of(entry, asked.name)
         goes_on = newest is not None and not self._ledger.has_ended(newest)
-        if newest is not None and goes_on and (not asked.upload or streams[newest].upload is None):
+        if newest is not None and goes_on and streams[newest].upload is None and asked.upload:
+            self._keep_opened(streams.claim(newest, asked.upload))
+            return newest
+        if newest is not None and goes_on and not asked.upload:
             return newest
         if self._ledger.draining:
             raise ZpipeError("the pipeline is ending: it begins no stream any more")
@@ -79,15 +83,19 @@ class Intake:
     def _begin(self, origin: StreamOrigin) -> int:
         """A stream that was not there before; the sink, which is told before its first frame, is told now."""
         number = self._streams.add(origin)
-        assert self._ledger.add_stream() == number
+        also = self._ledger.add_stream()
+        assert also == number
         if origin.sender:
-            entry = str(self._streams.entries[origin.entry].stream)
-            self._results.keep_news(StreamOpened(origin.name, entry, origin.sender, origin.upload))
+            self._keep_opened(origin)
         for sink in self._plan.sink.workers:
             if sink.ready:
                 self._send(sink.number, wire.Begin(number, origin.name))
         log.info("stream.opened stream=%s", origin.name)
         return number
+
+    def _keep_opened(self, origin: StreamOrigin) -> None:
+        entry = str(self._streams.entries[origin.entry].stream)
+        self._results.keep_news(StreamOpened(origin.name, entry, origin.sender, origin.upload))
 
     def greet_sink(self, worker: Worker) -> None:
         """A sink takes part from now on: tell it of the streams that may have come since it was started."""
@@ -147,6 +155,7 @@ class Intake:
             name = self._streams.name(row.stream)
             log.warning("source.parted stream=%s: it hangs, so it has a process of its own from now on", name)
             del stage.streams[row.stream]
+            stage.restart = Restart()  # what it died of is gone
             self._plan.start_apart(row.stream)
         self.settle(stage)
 

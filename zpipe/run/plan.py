@@ -127,7 +127,10 @@ class Plan:
         """The streams that senders have opened in the run that is continued."""
         entries = {str(self.streams.entries[number].stream): number for number in self.streams.listening}
         for news in results.opened:
-            if news.entry in entries and self.streams.find(news.stream) is None:
+            known = self.streams.find(news.stream)
+            if known is not None and news.upload is not None:
+                self.streams.claim(known, news.upload)
+            elif known is None and news.entry in entries:
                 self.streams.add(StreamOrigin(news.stream, entries[news.entry], news.sender, news.upload))
         for name in results.streams:
             if self.streams.find(name) is None and (origin := self.streams.below(name)) is not None:

@@ -4,7 +4,7 @@ Numbers are the ledger's: those of the config come first, others as they come. N
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zpipe.config.keys import Config, IngestConfig
 from zpipe.errors import ZpipeError
@@ -77,6 +77,12 @@ class Streams:
             if origin.upload:
                 self._of_upload[origin.entry, origin.sender, origin.upload] = number
         return number
+
+    def claim(self, number: int, upload: str) -> StreamOrigin:
+        """This upload goes on with a stream of which nobody knew any more for which it was."""
+        origin = self._origins[number] = replace(self._origins[number], upload=upload)
+        self._of_upload[origin.entry, origin.sender, upload] = number
+        return origin
 
     def newest_of(self, entry: int, sender: str) -> int | None:
         """The stream that this sender has opened last."""
