@@ -31,7 +31,7 @@ from zpipe.rules.sessions import (
 NAMES = ["alice", "bob"]
 FRAMES = 6
 SLOTS = 2
-BOUNDS = Bounds(frames=8, bytes=100)
+BOUNDS = Bounds(frames=8, bytes=25)
 
 
 class OneSender:
@@ -225,7 +225,7 @@ class World:
         self.give(9)
 
 
-EVENTS = "put push carry hear take publish lose give give0 time cut restart gate".split()
+EVENTS = ["put", "push", "carry", "hear", "take", "publish", "lose", "give", "give0", "time", "cut", "restart", "gate"]
 WHAT = st.tuples(st.sampled_from(EVENTS), st.integers(0, len(NAMES) - 1))
 
 
