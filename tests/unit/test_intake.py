@@ -116,6 +116,31 @@ def test_the_same_upload_goes_on_and_another_one_is_a_stream_of_its_own(world: W
     assert world.links.rejected == 0
 
 
+def test_what_is_opened_before_the_gate_takes_part_is_answered_then(world: World) -> None:
+    """Ready and Open come together, and its socket is connected a moment later."""
+
+    def history(world: World) -> History:
+        yield from begin(world)
+        world.processes.end("gate", -9)
+        yield
+        world.clock.now += LONGEST_DELAY_S
+        yield
+        yield
+        world.links.connected = lambda worker: False  # type: ignore[method-assign]
+        world.say("gate", wire.Ready)
+        world.say("gate", wire.Open, GATE, "alice", "A")
+        yield
+        yield
+        assert not world.heard("gate")
+        del world.links.connected
+        yield
+        yield
+        assert world.heard("gate")[0] == wire.Opened(1, "gate.alice", 1, False)
+        yield from leave(world)
+
+    assert world.run(history).status.account().balanced
+
+
 def test_who_does_not_say_which_upload_goes_on_with_the_newest_until_it_has_ended(world: World) -> None:
     def history(world: World) -> History:
         yield from begin(world)

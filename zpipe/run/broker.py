@@ -223,7 +223,7 @@ class Broker:
             if worker.stage.kind == "ingest":
                 if worker.stage.stays and self._handover.endpoints is not None:
                     self._tell(worker.number, wire.Publishing(*self._handover.endpoints))
-                self._perform(self.ledger.join_ingest(worker.number, worker.stage.streams, worker.stage.stays))
+                self._perform(self._intake.join(worker))
             else:
                 if worker.stage.kind == "sink":
                     self._intake.greet_sink(worker)

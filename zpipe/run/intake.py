@@ -48,6 +48,9 @@ class Intake:
 
     def open(self, worker: Worker, asked: wire.Open) -> Sequence[Action]:
         """Somebody opens a stream: find it or begin it, and say which it is. The worker reads it from now on."""
+        if worker.number not in self._ledger.ingests:  # it is answered when it takes part: its socket may not be there
+            worker.asked.append(asked)
+            return ()
         try:
             number = self._stream_for(asked)
         except ZpipeError as error:
@@ -57,6 +60,15 @@ class Intake:
         actions = () if has_ended else self._ledger.read_by(worker.number, number)
         wanted = self._ledger.streams[number].read + 1
         self._send(worker.number, wire.Opened(number, self._streams.name(number), wanted, has_ended))
+        return actions
+
+    def join(self, worker: Worker) -> Sequence[Action]:
+        """An ingest takes part from now on: also with what it has opened already."""
+        stage = worker.stage
+        actions = self._ledger.join_ingest(worker.number, stage.streams, stage.stays)
+        for asked in worker.asked:
+            actions += self.open(worker, asked)
+        worker.asked.clear()
         return actions
 
     def _stream_for(self, asked: wire.Open) -> int:

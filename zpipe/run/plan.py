@@ -119,7 +119,7 @@ class Plan:
             if self.streams.name(number) in results.removed and not account.closed:
                 ledger.leave(number)
         for stage in self.sources:
-            if not stage.stays and all(ledger.has_ended(number) for number in stage.streams):
+            if stage.streams and all(ledger.has_ended(number) for number in stage.streams):
                 stage.wanted = 0
         return ledger
 

@@ -23,6 +23,7 @@ from zpipe.rules.conduct import Kind, Phase, kind_of
 from zpipe.rules.restart import Restart
 from zpipe.transport.board import BUSY, Board, Row
 from zpipe.transport.link import Links
+from zpipe.wire import Open
 
 START_TIMEOUT_S = 600.0
 """A worker that loads its model this long is hung. Compiling for a GPU or NPU takes minutes; hours it does not."""
@@ -41,7 +42,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Worker:
-    """A started worker. `number` is its name on the wire, never used twice; `name` is what people read."""
+    """A started worker. `number` is its name on the wire, never used twice; `name` is what people read.
+
+    `asked`: streams that it has opened before it took part.
+    """
 
     stage: "StageWorkers"
     number: int
@@ -53,6 +57,7 @@ class Worker:
     ready_ns: int = 0
     retiring: bool = False
     hung: str = ""
+    asked: list[Open] = field(default_factory=list)
     start_cpu_s: float = 0.0
     cpu_s: float = 0.0
 
