@@ -64,6 +64,13 @@ def test_three_kinds_of_senders_at_once(tmp_path: Path, port: int) -> None:
     def with_raw_client() -> None:
         seen["raw"] = run_raw_client(tmp_path, frames, port)
 
+    def with_subscriber() -> None:
+        for result in zpipe.subscribe(pipeline.started()["publish"], from_start=True, timeout_s=30):
+            subscribed.setdefault(result.stream, []).append(result.seq)
+
+    subscribed: dict[str, list[int]] = {}
+    subscriber = threading.Thread(target=with_subscriber)
+    subscriber.start()
     threads = [threading.Thread(target=work) for work in (with_class, with_raw_client)]
     for thread in threads:
         thread.start()
@@ -72,6 +79,8 @@ def test_three_kinds_of_senders_at_once(tmp_path: Path, port: int) -> None:
         thread.join(60)
     assert f"gate.alice: {COUNT} frames" in said
     stop(pipeline)
+    subscriber.join(30)
+    assert subscribed == {f"gate.{name}": list(range(1, COUNT + 1)) for name in ("alice", "bob", "carol")}
     published = [line for line in pipeline.results.read_bytes().splitlines() if b'"gate.alice"' in line]
     assert (tmp_path / "back.jsonl").read_bytes().splitlines() == published
     assert seen == {"carol": names, "raw": names}
