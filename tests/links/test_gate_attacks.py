@@ -15,6 +15,7 @@ from gate_world import Pipeline
 from harness import png, until
 
 from zpipe import upload
+from zpipe.gate import entrance
 from zpipe.gate import gate as gate_module
 from zpipe.rules import limits
 from zpipe.sender.sender import Sender
@@ -58,7 +59,8 @@ def is_cut(sock: socket.socket) -> bool:
     ],
     ids=["http", "tls", "random", "half a handshake"],
 )  # fmt: skip
-def test_what_is_no_handshake_is_ended(pipeline: Pipeline, says: bytes) -> None:
+def test_what_is_no_handshake_is_ended(pipeline: Pipeline, says: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance, "HELLO_S", 1.0)
     with socket.create_connection(("127.0.0.1", pipeline.port), 10) as sock:
         sock.settimeout(10)
         sock.sendall(says)

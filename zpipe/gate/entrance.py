@@ -36,6 +36,9 @@ MOST_UNREAD = 4
 HANDSHAKE_MS, HEARTBEAT_MS, SILENT_MS = 5_000, 5_000, 15_000
 """How long a handshake may take; how often a connection is asked whether it lives, and how long it may not answer."""
 
+HELLO_S = 10.0
+"""Who has not said hello so long after it was let in, or does not know how to, makes room for others."""
+
 log = logging.getLogger(__name__)
 
 
@@ -62,6 +65,7 @@ class Entrance:
         self._connections: dict[int, Caller] = {}
         self._peers: dict[Caller, int] = {}
         self._gone: list[Caller] = []
+        self._silent_since: dict[int, float] = {}
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self.socket = context.socket(zmq.ROUTER)
         for option, value in (
@@ -111,6 +115,14 @@ class Entrance:
         self._look()
         gone, self._gone = self._gone, []
         return gone
+
+    def tick(self, now: float) -> None:
+        """Some time has passed: who has said nothing yet has had the time to."""
+        for connection in self._guard.connections():
+            if connection in self._connections:
+                self._silent_since.pop(connection, None)
+            elif now - self._silent_since.setdefault(connection, now) > HELLO_S:
+                self._guard.cut(connection, "it says nothing")
 
     def cut(self, peer: Caller, why: str) -> None:
         """End its connection."""
@@ -172,6 +184,7 @@ class Entrance:
 
     def _look(self) -> None:
         for connection in self._guard.meet():
+            self._silent_since.pop(connection, None)
             peer = self._connections.pop(connection, None)
             if peer is not None:
                 self._peers.pop(peer, None)

@@ -87,6 +87,8 @@ class Gate:
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + TICK_S
+            for entrance in self._entrances.values():
+                entrance.tick(now)
             self._perform(self._sessions.tick(now))
             self._returns.tick(now)
         if self._sink is not None:

@@ -112,6 +112,10 @@ class Guard:
         self._look_at(connection, peer)
         return peer.account.waiting
 
+    def connections(self) -> list[int]:
+        """Those that it watches."""
+        return list(self._peers)
+
     def knows(self, connection: int) -> bool:
         """Whether it watches this connection."""
         return connection in self._peers
