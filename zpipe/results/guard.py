@@ -170,7 +170,7 @@ class Guard:
             self._look()
             if not self._peers:
                 self._connected.clear()
-                if not self._peers:
+                if not self._peers and not self._ended.is_set():  # `close` may have set both just before
                     self._connected.wait()
 
     def _look(self) -> None:
