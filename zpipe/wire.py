@@ -155,6 +155,13 @@ class Open(Message, tag=10, frozen=True):
     upload: Annotated[str, Meta(max_length=MOST_UPLOAD)]
 
 
+class GaveBack(Message, tag=11, frozen=True):
+    """Ingest gives back slots that it was granted and has not filled: the answer to `Recall`."""
+
+    worker: UInt32
+    slots: Annotated[list[UInt32], Meta(max_length=1 << 16)]
+
+
 # ---- broker to workers ------------------------------------------------------------------------------------
 
 
@@ -213,15 +220,19 @@ class Begin(Message, tag=26, frozen=True):
     name: StreamName
 
 
-class Publishing(Message, tag=27, frozen=True):
+class Recall(Message, tag=27, frozen=True):
+    """Ingest gives back at once (`GaveBack`) all slots that it does not fill at this moment: another one has none."""
+
+
+class Publishing(Message, tag=28, frozen=True):
     """To the gate: where the sink publishes, so that senders get their results."""
 
     publish: str
     history: str
 
 
-FromWorker = Bound | Ready | Refused | Read | End | Output | PublishedUpTo | Closed | Listed | Open
-ToWorker = Work | Grant | Close | Stop | Opened | Leave | Begin | Publishing
+FromWorker = Bound | Ready | Refused | Read | End | Output | PublishedUpTo | Closed | Listed | Open | GaveBack
+ToWorker = Work | Grant | Close | Stop | Opened | Leave | Begin | Recall | Publishing
 
 T = TypeVar("T")
 

@@ -10,6 +10,7 @@ from zpipe.rules.accounts import (
     DismissWorker,
     GrantSlots,
     LeaveStream,
+    RecallSlots,
     SendFrame,
 )
 from zpipe.rules.credit import BURST, DEPTH
@@ -46,6 +47,7 @@ class Reader:
     slots: list[int] = field(default_factory=list)
     told_to_leave: set[int] = field(default_factory=set)
     dismissed: bool = False
+    recalled: bool = False
 
 
 @dataclass
@@ -112,6 +114,11 @@ class World:
                     assert self.ledger.slots - len(self.free) <= self.limit, "too many in flight"
                     reader.slots += slots
                     assert self.used(reader) <= self.share(), "one source starves the others"
+                case RecallSlots(worker):
+                    assert self.readers[worker].slots
+                    assert not self.readers[worker].recalled, "it is asked twice"
+                    assert any(reader.next and not self.used(reader) for reader in self.reading()), "nobody needs it"
+                    self.readers[worker].recalled = True
                 case CloseStream(worker, stream, total):
                     assert self.workers[worker].stage == self.sink
                     assert not self.closed[stream]
@@ -287,6 +294,13 @@ class World:
         reader.next[stream] += 1
         self.perform(self.ledger.read(number, stream, seq, Picture(slot, 7), body, failed))
 
+    def give_back(self, number: int) -> None:
+        """Ingest has been asked for its slots."""
+        reader = self.readers[number]
+        slots, reader.slots, reader.recalled = reader.slots, [], False
+        self.free.update(slots)
+        self.perform(self.ledger.gave_back(number, slots))
+
     def can_end(self, reader: Reader, stream: int) -> bool:
         return reader.dismissed or stream in reader.told_to_leave or reader.next[stream] > self.lengths[stream]
 
@@ -421,7 +435,9 @@ class World:
                 continue
             stream = min(reader.next, key=reader.next.__getitem__, default=None)
             ready = [stream for stream in reader.next if self.can_end(reader, stream)]
-            if ready:
+            if reader.recalled:
+                self.give_back(number)
+            elif ready:
                 self.end(number, ready[0])
             elif reader.slots and stream is not None:
                 self.take(number, stream, 0, failed=False)

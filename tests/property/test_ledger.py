@@ -172,6 +172,12 @@ class LedgerMachine(RuleBasedStateMachine):
             condemned = world.ledger.condemned(stream) and seq == world.suspects[stream]
             world.take(number, stream, slot, failed or condemned)
 
+    @rule(pick=PICKS)
+    def an_ingest_gives_back(self, pick):
+        recalled = {number: reader for number, reader in self.world.readers.items() if reader.recalled}
+        if recalled:
+            self.world.give_back(self.pick(recalled, pick)[0])
+
     @rule(pick=PICKS, again=st.booleans())
     def ingest_ends(self, pick, again):
         """`again`: a replacement was being started meanwhile; it is told so, and says that it has ended too."""

@@ -35,6 +35,7 @@ BY_TYPE = {
 BY_FIELD = {
     (wire.Refused, "exit_code"): st.integers(1, 255),
     (wire.Open, "upload"): st.text(max_size=40),
+    (wire.GaveBack, "slots"): st.lists(UINT32, max_size=40),
     (wire.Grant, "slots"): st.lists(UINT32, max_size=40),
 }
 
@@ -175,7 +176,7 @@ def spiced(rng: random.Random) -> bytes:
             case 4 if len(data) > 3:
                 data[rng.choice((2, 3))] = rng.randrange(0x90, 0x9C)  # another number of messages or fields
             case 5 if len(data) > 4:
-                data[4] = rng.randrange(29)  # another tag
+                data[4] = rng.randrange(30)  # another tag
     return bytes(data)
 
 

@@ -15,6 +15,7 @@ LIVES: dict[Kind, list[tuple[type[wire.FromWorker], Phase]]] = {
         (wire.Ready, "working"),
         (wire.Open, "working"),
         (wire.Listed, "working"),
+        (wire.GaveBack, "working"),
         (wire.Read, "working"),
         (wire.End, "working"),
         (wire.Read, "working"),

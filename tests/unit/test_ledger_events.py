@@ -2,7 +2,15 @@
 
 import pytest
 
-from zpipe.rules.accounts import CloseStream, CondemnFrame, DismissWorker, GrantSlots, LeaveStream, SendFrame
+from zpipe.rules.accounts import (
+    CloseStream,
+    CondemnFrame,
+    DismissWorker,
+    GrantSlots,
+    LeaveStream,
+    RecallSlots,
+    SendFrame,
+)
 from zpipe.rules.credit import DEPTH, FILL_S, MOST_DEPTH, depth_for, limit_for
 from zpipe.rules.invariant import check
 from zpipe.rules.ledger import Ledger
@@ -397,7 +405,7 @@ def test_two_processes_share_the_streams_and_the_slots():
     made.lost(50)
     made.tune([DEPTH], 8)
     made.join_ingest(51, [0, 2])
-    assert made.join_ingest(52, [1]) == []  # the first has all of them still
+    assert made.join_ingest(52, [1]) == [RecallSlots(51)]  # the first has all of them still, and uses them
     for seq in range(1, 5):
         through(made, 0, seq, ingest=51)
     assert len(made.ingests[52].granted) == 4, "half of them, however many streams the other one reads"
@@ -437,6 +445,19 @@ def test_a_stream_that_is_left_ends_where_it_stands_and_the_others_go_on():
         LeaveStream(41, 0), LeaveStream(41, 1), GrantSlots(41, list(range(8))),
     ]  # fmt: skip
     assert [stream.drained for stream in made.streams] == [True, True, False]
+    check(made)
+
+
+def test_who_has_no_slot_gets_what_lies_idle_with_another():
+    """A gate whose senders are silent must not keep all memory from a source that comes."""
+    made = ledger(stages=1, streams=0, slots=8)
+    made.join_ingest(INGEST, stays=True)
+    assert made.read_by(INGEST, made.add_stream()) == [GrantSlots(INGEST, list(range(8)))]
+    assert made.join_ingest(41, [made.add_stream()]) == [RecallSlots(INGEST)]
+    assert made.gave_back(INGEST, [0, 1, 77]) == []
+    assert made.stale == 1
+    assert [(grant.worker, len(grant.slots)) for grant in made.gave_back(INGEST, range(1, 8))] == [(41, 4), (INGEST, 3)]
+    through(made, 1, 1, ingest=41)
     check(made)
 
 

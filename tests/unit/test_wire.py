@@ -13,8 +13,9 @@ from zpipe.stages.loop import Loop
 
 TAGS = {
     "Bound": 1, "Ready": 2, "Refused": 3, "Read": 4, "End": 5, "Output": 6, "PublishedUpTo": 7, "Closed": 8,
-    "Listed": 9, "Open": 10,
-    "Work": 20, "Grant": 21, "Close": 22, "Stop": 23, "Opened": 24, "Leave": 25, "Begin": 26, "Publishing": 27,
+    "Listed": 9, "Open": 10, "GaveBack": 11,
+    "Work": 20, "Grant": 21, "Close": 22, "Stop": 23, "Opened": 24, "Leave": 25, "Begin": 26, "Recall": 27,
+    "Publishing": 28,
 }  # fmt: skip
 
 EXAMPLES = {
@@ -29,6 +30,8 @@ EXAMPLES = {
     "7a03 91 95 0a 02 01 a1 61 a1 62": wire.Open(2, 1, "a", "b"),
     "7a03 91 96 18 04 a3 672e61 01 c2 a0": wire.Opened(4, "g.a", 1, False),
     "7a03 91 92 19 04": wire.Leave(4),
+    "7a03 91 93 0b 02 92 05 06": wire.GaveBack(2, [5, 6]),
+    "7a03 91 91 1b": wire.Recall(),
     "7a03 91 93 1a 04 a3 672e61": wire.Begin(4, "g.a"),
     "7a03 91 96 14 00 11 92 05 cd 012c 02 c4 00": wire.Work(0, 17, wire.Picture(5, 300), 2, b""),
 }
@@ -67,7 +70,7 @@ def test_several_messages_keep_their_order() -> None:
         (b"z\x03\x90", "length"),
         (b"z\x03\x91\x91\x17\xc0", "trailing"),
         (b"z\x03\x91\x17", "Expected `array`"),
-        (b"z\x03\x91\x91\x1c", "Invalid value 28"),
+        (b"z\x03\x91\x91\x1d", "Invalid value 29"),
         (b"z\x03\x91\x92\x17\x00", "at most length"),
         (b"z\x03\xdd\xff\xff\xff\xff", "length"),
         (wire.encode([wire.Closed(1, 0)]), "Invalid value 8"),

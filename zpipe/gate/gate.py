@@ -108,6 +108,9 @@ class Gate:
             match message:
                 case wire.Grant(slots=slots):
                     self._sessions.slots.extend(slots)
+                case wire.Recall():
+                    self._link.send(wire.GaveBack(self._link.worker, list(self._sessions.slots)))
+                    self._sessions.slots.clear()
                 case wire.Opened(stream, name, following, ended, refused):
                     self._perform(self._sessions.opened(stream, name, following, ended, refused))
                 case wire.Leave(stream=stream):

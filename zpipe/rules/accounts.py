@@ -44,6 +44,12 @@ class GrantSlots(NamedTuple):
     slots: list[int]
 
 
+class RecallSlots(NamedTuple):
+    """Let the ingest worker give back the slots that it does not fill at this moment: another one has none."""
+
+    worker: int
+
+
 class CloseStream(NamedTuple):
     """All `total` results of the stream are published: let the sink publish its end of stream."""
 
@@ -65,7 +71,7 @@ class DismissWorker(NamedTuple):
     worker: int
 
 
-Action = SendFrame | CondemnFrame | GrantSlots | CloseStream | LeaveStream | DismissWorker
+Action = SendFrame | CondemnFrame | GrantSlots | RecallSlots | CloseStream | LeaveStream | DismissWorker
 
 
 @dataclass(slots=True)
@@ -118,12 +124,14 @@ class Reader:
     """A living ingest worker: the streams that it reads and that have not ended, the slots that it may still fill.
 
     `in_flight`: frames of those streams together. `stays`: it is not sent home after its last stream, others may come.
+    `recalled`: it was asked for its slots back, and has got none since.
     """
 
     stays: bool = False
     streams: set[int] = field(default_factory=set)
     granted: set[int] = field(default_factory=set)
     in_flight: int = 0
+    recalled: bool = False
 
     @property
     def used(self) -> int:

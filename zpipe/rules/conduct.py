@@ -6,7 +6,20 @@ count, and it is replaced.
 
 from typing import Literal
 
-from zpipe.wire import Bound, Closed, End, FromWorker, Listed, Open, Output, PublishedUpTo, Read, Ready, Refused
+from zpipe.wire import (
+    Bound,
+    Closed,
+    End,
+    FromWorker,
+    GaveBack,
+    Listed,
+    Open,
+    Output,
+    PublishedUpTo,
+    Read,
+    Ready,
+    Refused,
+)
 
 Kind = Literal["ingest", "stage", "sink"]
 """Of workers: all model stages are alike here."""
@@ -18,6 +31,7 @@ MAY_SAY: dict[tuple[Kind, Phase, type[FromWorker]], Phase] = {
     ("ingest", "working", Listed): "working",
     ("ingest", "working", Open): "working",
     ("ingest", "working", Read): "working",
+    ("ingest", "working", GaveBack): "working",
     ("ingest", "working", End): "working",  # of one of its streams
     ("stage", "starting", Ready): "working",
     ("stage", "working", Output): "working",

@@ -31,6 +31,7 @@ from zpipe.rules.accounts import (
     Holder,
     LeaveStream,
     Reader,
+    RecallSlots,
     SendFrame,
     Stream,
 )
@@ -200,6 +201,16 @@ class Ledger:
             reader.granted.clear()
             actions.append(DismissWorker(worker))
         return self._grant(actions)
+
+    def gave_back(self, worker: int, slots: Collection[int]) -> list[Action]:
+        """Ingest has given back slots that it was granted and has not filled."""
+        reader = self.ingests.get(worker)
+        if reader is None or not reader.granted.issuperset(slots):
+            self.stale += 1
+            return []
+        self.free += sorted(reader.granted.intersection(slots), reverse=True)
+        reader.granted.difference_update(slots)
+        return self._grant([])
 
     def output(self, worker: int, stream: int, seq: int, body: bytes, failed: bool) -> list[Action]:
         """A worker has finished a frame; it counts only if it is the one that holds it now."""
@@ -371,12 +382,18 @@ class Ledger:
         return best
 
     def _grant(self, actions: list[Action]) -> list[Action]:
-        """Deal the free slots to the readers."""
+        """Deal the free slots to the readers; if one has none at all, ask the others for what lies idle with them."""
         room_for = self.limit - (self.slots - len(self.free))
-        if not self.started or self.draining or room_for <= 0:
+        if not self.started or self.draining:
             return actions
-        for worker, count in deal(self.ingests, room_for, self.limit):
-            slots = [self.free.pop() for _ in range(count)]
-            self.ingests[worker].granted.update(slots)
+        for worker, count in deal(self.ingests, room_for, self.limit) if room_for > 0 else ():
+            slots, reader = [self.free.pop() for _ in range(count)], self.ingests[worker]
+            reader.granted.update(slots)
+            reader.recalled = False
             actions.append(GrantSlots(worker, slots))
+        if len(self.ingests) > 1 and any(reader.streams and not reader.used for reader in self.ingests.values()):
+            for worker, reader in self.ingests.items():
+                if reader.granted and not reader.recalled:
+                    reader.recalled = True
+                    actions.append(RecallSlots(worker))
         return actions

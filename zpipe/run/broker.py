@@ -171,6 +171,8 @@ class Broker:
                 elif not actions and ledger.has_ended(stream):
                     self._refuse(worker, f"it read on behind the end of stream {stream}")
                 return actions
+            case wire.GaveBack(number, slots):
+                return ledger.gave_back(number, slots)
             case wire.Closed(number, stream) if stream < len(ledger.streams):
                 return ledger.closed(number, stream)
             case _:
@@ -248,6 +250,8 @@ class Broker:
                     self._results.begin()  # drained before the start
                     close = wire.Close(stream, total, self.ledger.streams[stream].drained)
                     self._outgoing[worker].append(close)
+                case accounts.RecallSlots(worker):
+                    self._outgoing[worker].append(wire.Recall())
                 case accounts.LeaveStream(worker, stream):
                     self._outgoing[worker].append(wire.Leave(stream))
                 case accounts.DismissWorker(worker):

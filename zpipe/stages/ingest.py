@@ -103,6 +103,9 @@ class Ingest:
         for message in messages:
             if isinstance(message, wire.Grant):
                 self._slots.extend(message.slots)
+            elif isinstance(message, wire.Recall):
+                self._link.send(wire.GaveBack(self._link.worker, list(self._slots)))
+                self._slots.clear()
             elif isinstance(message, wire.Leave):
                 self._left.add(message.stream)
             elif isinstance(message, wire.Stop):
