@@ -192,10 +192,7 @@ class Broker:
             case wire.Bound(publish=publish, history=history):
                 self._handover.endpoints = self.status.publish, self.status.history = publish, history
                 self.life.move("bound")
-                for gate in (
-                    gate for stage in self.plan.sources if stage.stays for gate in stage.workers if gate.ready
-                ):
-                    self._tell(gate.number, wire.Publishing(publish, history))
+                self._intake.tell_where(publish, history)
                 self._report(self._snapshot)
             case wire.End(_, stream, count, skipped, drained) if stream < len(self.plan.streams):
                 if count != self.ledger.streams[stream].read:
@@ -223,8 +220,6 @@ class Broker:
             self._joining.remove(worker)
             self.supervisor.ready(worker)
             if worker.stage.kind == "ingest":
-                if worker.stage.stays and self._handover.endpoints is not None:
-                    self._tell(worker.number, wire.Publishing(*self._handover.endpoints))
                 self._perform(self._intake.join(worker))
             else:
                 if worker.stage.kind == "sink":
