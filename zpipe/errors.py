@@ -2,7 +2,7 @@
 
     ZpipeError
     ├── ConfigError          the YAML file, before anything starts           exit code 3
-    ├── KeysError            a key, or a folder of keys, that is no good      exit code 3
+    ├── KeysError            a key, or a folder of keys, that is no good     exit code 3
     ├── ModelError           a model file, labels or device                  exit code 4
     ├── FrameError           one image: unreadable, undecodable, too large   a `failed` result
     ├── WireError            bytes that are no valid message                 counted and dropped
