@@ -117,6 +117,7 @@ class World:
                 case RecallSlots(worker):
                     assert self.readers[worker].slots
                     assert not self.readers[worker].recalled, "it is asked twice"
+                    assert self.used(self.readers[worker]) > 1, "it has no more than it needs"
                     assert any(reader.next and not self.used(reader) for reader in self.reading()), "nobody needs it"
                     self.readers[worker].recalled = True
                 case CloseStream(worker, stream, total):

@@ -88,7 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
         world = self.world
         read_by = {stream for reader in world.readers.values() for stream in reader.next}
         unread = [stream for stream in range(len(world.lengths)) if stream not in read_by]
-        if (unread or stays) and len(world.readers) < 4:
+        if (unread or stays) and len(world.readers) < min(4, world.limit - 1):
             at = pick % (len(unread) or 1)
             world.join_ingest(unread[at : at + most], stays)
 
@@ -233,7 +233,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(depths=st.lists(st.integers(DEPTH, MOST_DEPTH), min_size=3, max_size=3), limit=st.integers(0, 20))
     def all_is_tuned(self, depths, limit):
         world = self.world
-        world.tune(depths[: world.sink], len(world.lengths) + limit)
+        world.tune(depths[: world.sink], max(len(world.lengths), len(world.readers) + 1) + limit)
 
     @precondition(lambda self: not self.world.draining)
     @rule(really=st.integers(0, 9))

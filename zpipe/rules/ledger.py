@@ -382,7 +382,7 @@ class Ledger:
         return best
 
     def _grant(self, actions: list[Action]) -> list[Action]:
-        """Deal the free slots to the readers; if one has none at all, ask the others for what lies idle with them."""
+        """Deal the free slots to the readers; where one has none, who has more than its share gives back what idles."""
         room_for = self.limit - (self.slots - len(self.free))
         if not self.started or self.draining:
             return actions
@@ -392,8 +392,9 @@ class Ledger:
             reader.recalled = False
             actions.append(GrantSlots(worker, slots))
         if len(self.ingests) > 1 and any(reader.streams and not reader.used for reader in self.ingests.values()):
+            share = max(1, self.limit // len(self.ingests))
             for worker, reader in self.ingests.items():
-                if reader.granted and not reader.recalled:
+                if reader.granted and reader.used > share and not reader.recalled:
                     reader.recalled = True
                     actions.append(RecallSlots(worker))
         return actions
