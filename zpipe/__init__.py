@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from zpipe.errors import (
         AlreadyRunning,
         ConfigError,
+        Fenced,
         FrameError,
         ModelError,
+        NoCredit,
         NotRunning,
         ResultsError,
         RunFailed,
+        SenderError,
         ZpipeError,
     )
     from zpipe.messages import Classification, Detection, Eos, Failure, Object, Resolution, Result
+    from zpipe.sender.sender import Sender, send
 
 __version__ = "0.1.0"
 
@@ -34,8 +38,10 @@ __all__ = [
     "Detection",
     "Eos",
     "Failure",
+    "Fenced",
     "FrameError",
     "ModelError",
+    "NoCredit",
     "NotRunning",
     "Object",
     "Resolution",
@@ -43,9 +49,12 @@ __all__ = [
     "ResultsError",
     "Run",
     "RunFailed",
+    "Sender",
+    "SenderError",
     "Subscription",
     "ZpipeError",
     "__version__",
+    "send",
     "subscribe",
     "up",
 ]
@@ -54,9 +63,10 @@ _HOMES = {
     "client.run": {"Run", "up"},
     "client.subscription": {"Subscription", "subscribe"},
     "errors": {
-        *("AlreadyRunning", "ConfigError", "FrameError", "ModelError"),
-        *("NotRunning", "ResultsError", "RunFailed", "ZpipeError"),
+        *("AlreadyRunning", "ConfigError", "Fenced", "FrameError", "ModelError", "NoCredit"),
+        *("NotRunning", "ResultsError", "RunFailed", "SenderError", "ZpipeError"),
     },
+    "sender.sender": {"Sender", "send"},
 }
 
 

@@ -9,6 +9,9 @@
     ├── AlreadyRunning       a living pipeline has this name                 exit code 1
     ├── NotRunning           no pipeline of this name answers                exit code 1
     ├── ResultsError         a results file that cannot be continued         exit code 1
+    ├── SenderError          frames that cannot be sent, or not any more     exit code 1
+    ├── Fenced               … since a newer sender has their sender's name  exit code 1
+    ├── NoCredit             … now, since as many are under way as may be    exit code 1
     └── RunFailed            the pipeline stopped before its end             exit code 1
 
 Lower errors (zmq.ZMQError, cv2.error, OSError of a frame) are translated once, where they arise.
@@ -63,6 +66,18 @@ class NotRunning(ZpipeError):
 
 class ResultsError(ZpipeError):
     """The results file is of an unfinished run, of other sources or settings, damaged, or not ours any more."""
+
+
+class SenderError(ZpipeError):
+    """The pipeline takes no frames from this sender, or none any more; says why."""
+
+
+class Fenced(SenderError):
+    """A newer sender of the same name has taken this one's place."""
+
+
+class NoCredit(SenderError):
+    """As many frames have no result yet as may be, and `put` was asked not to wait."""
 
 
 class RunFailed(ZpipeError):

@@ -31,6 +31,10 @@ class IngestTask(msgspec.Struct, frozen=True, tag="ingest"):
     streams: list[Reading]
 
 
+class GateTask(msgspec.Struct, frozen=True, tag="gate"):
+    """Take what senders send, at all entries of `ingest` that listen. Which streams those are, they say."""
+
+
 class StageTask(msgspec.Struct, frozen=True, tag="stage"):
     """Work for model stage number `stage` of the chain.
 
@@ -79,7 +83,7 @@ class SinkTask(msgspec.Struct, frozen=True, tag="sink"):
     listens: bool = False
 
 
-Task = IngestTask | StageTask | SinkTask
+Task = IngestTask | GateTask | StageTask | SinkTask
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -224,8 +224,15 @@ class Recall(Message, tag=27, frozen=True):
     """Ingest gives back at once (`GaveBack`) all slots that it does not fill at this moment: another one has none."""
 
 
+class Publishing(Message, tag=28, frozen=True):
+    """To the gate: where the sink publishes, so that senders get their results."""
+
+    publish: str
+    history: str
+
+
 FromWorker = Bound | Ready | Refused | Read | End | Output | PublishedUpTo | Closed | Listed | Open | GaveBack
-ToWorker = Work | Grant | Close | Stop | Opened | Leave | Begin | Recall
+ToWorker = Work | Grant | Close | Stop | Opened | Leave | Begin | Recall | Publishing
 
 T = TypeVar("T")
 

@@ -1,6 +1,7 @@
 """A worker process, started by the supervisor with one order. Opens its hands, does its role, ends.
 
     ingest              reads sources                      stages/ingest.py
+    gate                takes what senders send            gate/gate.py
     detect, classify    work for a model stage             stages/detect.py, classify.py in the loop of stages/loop.py
     sink                orders, logs and publishes         stages/sink.py
 
@@ -20,9 +21,12 @@ from zpipe.config.keys import Config
 from zpipe.config.loading import parse
 from zpipe.engines.local import die_with_parent
 from zpipe.errors import ZpipeError
-from zpipe.orders import IngestTask, Order, SinkTask, StageTask
+from zpipe.orders import GateTask, IngestTask, Order, SinkTask, StageTask
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
+
+GATE_PATIENCE_S = 10.0
+"""How long a gate waits for an endpoint that somebody has: one that was killed may not be quite gone from it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -53,6 +57,8 @@ def serve(order: Order, config: Config, link: WorkerLink, heart: Heart) -> None:
     match order.task:
         case IngestTask() as task:
             serve_ingest(task, order, config, link, heart)
+        case GateTask():
+            serve_gate(order, config, link, heart)
         case StageTask() as task:
             serve_stage(task, order, config, link, heart)
         case SinkTask() as task:
@@ -77,6 +83,22 @@ def serve_ingest(task: IngestTask, order: Order, config: Config, link: WorkerLin
         streams[0].open()
     link.send(wire.Ready(link.worker))
     Ingest(link, heart, store, streams, max_pixels).run()
+    store.close()
+
+
+def serve_gate(order: Order, config: Config, link: WorkerLink, heart: Heart) -> None:
+    """Take what senders send, and hand their results back."""
+    from zpipe.gate.entrances import Entrances
+    from zpipe.gate.gate import Gate
+    from zpipe.transport.endpoints import wait_for
+    from zpipe.transport.store import Store
+
+    store, entrances = Store(order.folder), Entrances(config, wait_for(GATE_PATIENCE_S))
+    link.send(wire.Ready(link.worker))
+    gate = Gate(link, heart, store, config, entrances)
+    gate.run()
+    gate.close()
+    entrances.close()
     store.close()
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,9 +66,12 @@ def test_every_block_runs(place: Path) -> None:
     assert len(BLOCKS) >= 9
     # What the first of the two lines runs.
     execute(["zpipe", "up", "configs/demo.yaml", "--set", f"name=demo-{os.getpid()}"], place)
+    gate_port, gate = free_port(), place / "configs" / "gate.yaml"
+    gate.write_text(gate.read_text().replace("5570", str(gate_port)).replace("name: gate", f"name: gate-{os.getpid()}"))
     for language, text in BLOCKS:
         port = free_port()
-        text = text.replace("5560", str(port))
+        text = text.replace("5560", str(port)).replace("5570", str(gate_port))
+        text = text.replace("zpipe stop gate", f"zpipe stop gate-{os.getpid()}")
         # Other pipelines may run on the machine, of a `yard` even.
         text = re.sub(r"(name:|status|stop|--name) yard\b", rf"\1 yard-{os.getpid()}", text)
         if language == "yaml":
@@ -82,6 +86,8 @@ def test_every_block_runs(place: Path) -> None:
             (place / "middle.cpp").write_text(text)
         elif language == "python" and "class Corners" in text:
             (place / "corners.py").write_text(text)
+        elif language == "python" and str(gate_port) in text:
+            run_as_sender(text, place)
         elif language == "python" and str(port) in text:
             run_as_subscriber(text, port, place)
         elif language == "python":
@@ -101,6 +107,16 @@ def run_as_subscriber(text: str, port: int, place: Path) -> None:
     )
     (place / "snippet.py").write_text(text)
     assert execute([sys.executable, "snippet.py"], place).count("\n") == IMAGES + 1
+    assert pipeline.wait(30) == 0
+
+
+def run_as_sender(text: str, place: Path) -> None:
+    """A snippet that sends to the pipeline that listens, which is started for it."""
+    zpipe = Path(sys.executable).parent / "zpipe"
+    pipeline = subprocess.Popen([zpipe, "up", "configs/gate.yaml", "--quiet", "--overwrite"], cwd=place)
+    (place / "snippet.py").write_text(text.replace('"photos"', '"images"'))
+    assert execute([sys.executable, "snippet.py"], place).count("\n") in (1, IMAGES + 1)
+    pipeline.send_signal(signal.SIGINT)
     assert pipeline.wait(30) == 0
 
 

@@ -16,11 +16,12 @@ import pytest
 import zpipe
 
 ROWS = {
-    "words": "errors messages wire orders snapshot pixels source config",
+    "words": "errors messages wire upload orders snapshot pixels source config",
     "rules": "rules",
     "hands": "transport engines models images results",
-    "roles": "sources stages run",
-    "doors": "__init__ __main__ launch worker cli completion key_commands source_command check client show draw bench",
+    "roles": "sources stages gate run",
+    "doors": "__init__ __main__ launch worker cli completion key_commands source_command check client sender show "
+    "draw bench",
 }
 """A name is a room (folder) or a file beside the rooms; the files beside them in one row count as one room."""
 ROW_OF = {room: row for row, rooms in enumerate(ROWS.values()) for room in rooms.split()}
@@ -29,7 +30,7 @@ WORDS, DOORS = 0, len(ROWS) - 1
 OUTSIDE = {
     "zmq": "transport.link transport.control transport.endpoints transport.curve transport.key_files "
     "transport.visitors results.guard results.publisher stages.sink "
-    "run.broker launch worker client.subscription",
+    "run.broker launch worker client.subscription gate.entrance gate.entrances gate.gate gate.sink sender.connection",
     "mmap": "transport.board transport.store",
     "fcntl": "transport.run_folder transport.keys results.file models.cache show.outlet",
     "subprocess": "engines.local client.run",
@@ -38,7 +39,7 @@ OUTSIDE = {
     "select": "engines.local show.outlet",
     "ctypes": "engines.local",
     "threading": "images.opencv client.run results.guard sources.changes transport.curve transport.keys "
-    "transport.visitors",
+    "transport.visitors sender.command sender.connection sender.conversation",
     "zpipe._core": "models.core models.onnxruntime models.plugin",
     "onnxruntime": "models.onnxruntime",
     "simplejpeg": "images.decoding",

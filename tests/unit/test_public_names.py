@@ -10,11 +10,15 @@ import zpipe
 HOMES = {
     "AlreadyRunning": "errors",
     "ConfigError": "errors",
+    "Fenced": "errors",
     "FrameError": "errors",
     "ModelError": "errors",
+    "NoCredit": "errors",
     "NotRunning": "errors",
     "ResultsError": "errors",
     "RunFailed": "errors",
+    "Sender": "sender.sender",
+    "SenderError": "errors",
     "Classification": "messages",
     "Detection": "messages",
     "Eos": "messages",
@@ -25,6 +29,7 @@ HOMES = {
     "Run": "client.run",
     "Subscription": "client.subscription",
     "ZpipeError": "errors",
+    "send": "sender.sender",
     "subscribe": "client.subscription",
     "up": "client.run",
 }

@@ -15,6 +15,7 @@ TAGS = {
     "Bound": 1, "Ready": 2, "Refused": 3, "Read": 4, "End": 5, "Output": 6, "PublishedUpTo": 7, "Closed": 8,
     "Listed": 9, "Open": 10, "GaveBack": 11,
     "Work": 20, "Grant": 21, "Close": 22, "Stop": 23, "Opened": 24, "Leave": 25, "Begin": 26, "Recall": 27,
+    "Publishing": 28,
 }  # fmt: skip
 
 EXAMPLES = {
@@ -69,7 +70,7 @@ def test_several_messages_keep_their_order() -> None:
         (b"z\x03\x90", "length"),
         (b"z\x03\x91\x91\x17\xc0", "trailing"),
         (b"z\x03\x91\x17", "Expected `array`"),
-        (b"z\x03\x91\x91\x1c", "Invalid value 28"),
+        (b"z\x03\x91\x91\x1d", "Invalid value 29"),
         (b"z\x03\x91\x92\x17\x00", "at most length"),
         (b"z\x03\xdd\xff\xff\xff\xff", "length"),
         (wire.encode([wire.Closed(1, 0)]), "Invalid value 8"),

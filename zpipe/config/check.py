@@ -98,6 +98,8 @@ class _Checker:
             here = (*path, name)
             if name in node.entries:
                 value = self.read(node.entries[name], field.type, here)
+            elif _strip_meta(field.type)[1].get("unless") in node.entries:
+                value = ""
             elif field.required:
                 value = BAD
                 if name not in meant:  # else one mistake would be told twice

@@ -27,10 +27,17 @@ Endpoint = Annotated[
         extra={"words": "an endpoint (tcp://HOST:PORT or ipc://PATH)", "read": "endpoint"},
     ),
 ]
+ListenEndpoint = Annotated[
+    str,
+    Meta(
+        pattern=r"^tcp://.+:[0-9]+\Z",
+        extra={"words": "an endpoint with a port (tcp://HOST:PORT)", "read": "endpoint"},
+    ),
+]
 HISTORY_SUFFIX = ".history"
 """Behind the ipc path that results are published at is the history's. (Of a tcp port it is the next.)"""
 
-SourcePath = Annotated[str, Meta(extra={"words": "a path", "read": "source"})]
+SourcePath = Annotated[str, Meta(extra={"words": "a path", "read": "source", "unless": "listen"})]
 ModelPath = Annotated[str, Meta(extra={"words": "a model file or package.module:Class", "read": "model"})]
 LabelsPath = Annotated[str, Meta(extra={"words": "a file with a label a line", "read": "file"})]
 KeysPath = Annotated[str, Meta(extra={"words": "a folder that `zpipe keys init` made", "read": "keys"})]
@@ -58,13 +65,15 @@ class Base(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class IngestConfig(Base, frozen=True):
-    """One stream: an image, a directory, a list file or a video."""
+    """One stream: an image, a directory, a list file or a video (`path`). Or those of all senders (`listen`)."""
 
     path: SourcePath
+    listen: ListenEndpoint | None = None
     stream: Name | None = None
     recursive: bool = False
     glob: str | None = None
     every: Annotated[int, Meta(ge=1)] = 1
+    max_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 31)] = 64 << 20
     timeout_s: PositiveFloat = 60.0
 
 

@@ -6,6 +6,9 @@ Opens none of them.
 SOURCE_OF_KEY = {"recursive": "directory", "glob": "directory", "every": "video"}
 """Keys of an ingest entry that are for one kind of source; elsewhere they would do nothing and say nothing."""
 
+LISTEN_KEYS = ("max_bytes",)
+"""Keys that are for senders (`listen`) only."""
+
 
 def is_plugin(model: str) -> bool:
     """Whether this is a shared library: `libmine.so`, `libmine.so.1.2`."""

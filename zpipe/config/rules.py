@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import fields
 
 from zpipe.config.keys import SECTIONS, IngestConfig
-from zpipe.config.kinds import SOURCE_OF_KEY, is_plugin, is_python
+from zpipe.config.kinds import LISTEN_KEYS, SOURCE_OF_KEY, is_plugin, is_python
 from zpipe.config.paths import LAST_PORT, stream_name
 from zpipe.config.problems import KeyPath
 
@@ -42,7 +42,7 @@ def name_streams(config: Values, complain: Complain) -> None:
         if "stream" not in entry or (entry["stream"] is None and "path" not in entry):
             continue
         given = entry["stream"]
-        name = entry["stream"] = given or stream_name(entry["path"])
+        name = entry["stream"] = given or (stream_name(entry["path"]) if entry["path"] else "gate")
         if name in owners:
             source = "" if given else ", taken from the path,"
             complain(
@@ -50,6 +50,20 @@ def name_streams(config: Values, complain: Complain) -> None:
                 f"'{name}'{source} is already the stream of ingest.{owners[name]}, expected another for each",
             )
         owners.setdefault(name, i)
+
+
+def check_sources(config: Values, complain: Complain) -> None:
+    """Frames of an entry come from a path or from senders."""
+    for i, entry in _number_entries(config.get("ingest")):
+        if not {"path", "listen"} <= entry.keys():
+            continue
+        if entry["path"] and entry["listen"] is not None:
+            complain(("ingest", str(i), "listen"), "stands beside path, expected one of them")
+        others = SOURCE_OF_KEY if entry["listen"] is not None else LISTEN_KEYS
+        for key in others:
+            if entry.get(key, INGEST_DEFAULTS[key]) != INGEST_DEFAULTS[key]:
+                where = "a path" if entry["listen"] is not None else "`listen`"
+                complain(("ingest", str(i), key), f"does nothing here, expected it beside {where} only")
 
 
 def check_source_keys(config: Values, complain: Complain) -> None:
@@ -133,17 +147,33 @@ def check_history(config: Values, complain: Complain) -> None:
 
 
 def check_loopback(config: Values, complain: Complain) -> None:
-    """Results leave the machine only encrypted, for those who have a key."""
+    """Results leave the machine, and frames come to it, only encrypted, for those who have a key."""
     if config.get("keys", "given, and wrong") is not None:
         return
-    for key in ("publish", "history"):
-        endpoint = config.get("sink", {}).get(key)
+    endpoints: dict[KeyPath, object] = {
+        ("sink", key): config.get("sink", {}).get(key) for key in ("publish", "history")
+    }
+    for i, entry in _number_entries(config.get("ingest")):
+        endpoints["ingest", str(i), "listen"] = entry.get("listen")
+    for where, endpoint in endpoints.items():
         if isinstance(endpoint, str) and endpoint.startswith("tcp://") and not _is_loopback(endpoint):
             complain(
-                ("sink", key),
+                where,
                 f"'{endpoint}' listens beyond this machine, which takes keys: type `zpipe keys init keys/` beside "
                 "the config and write `keys: keys/` into it, or use an address like tcp://127.0.0.1:5560",
             )
+
+
+def check_listening(config: Values, complain: Complain) -> None:
+    """An endpoint can be bound once."""
+    owners: dict[str, int] = {}
+    for i, entry in _number_entries(config.get("ingest")):
+        endpoint = entry.get("listen")
+        if endpoint in owners:
+            text = f"'{endpoint}' is already that of ingest.{owners[endpoint]}, expected another for each"
+            complain(("ingest", str(i), "listen"), text)
+        if endpoint is not None:
+            owners.setdefault(endpoint, i)
 
 
 def check_slots(config: Values, complain: Complain) -> None:
@@ -155,6 +185,7 @@ def check_slots(config: Values, complain: Complain) -> None:
 
 RULES = (
     name_streams,
+    check_sources,
     check_source_keys,
     check_stage_names,
     check_normalization,
@@ -162,6 +193,7 @@ RULES = (
     check_classes,
     check_history,
     check_loopback,
+    check_listening,
     check_slots,
 )
 

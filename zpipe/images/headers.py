@@ -59,11 +59,34 @@ def refuse_above(max_pixels: int, width: int, height: int) -> None:
         )
 
 
+def size_to_decode(data: memoryview, max_pixels: int) -> tuple[int, int] | None:
+    """Width and height of an encoded image that will be decoded; None: it will not be, and who decodes says why."""
+    try:
+        width, height = read_header(data).upright
+    except FrameError:
+        return None
+    return (width, height) if width * height <= max_pixels else None
+
+
 ONE_PICTURE = ("JPEG", "PNG", "BMP")
 """Formats of one picture, mostly; files of others may be long for their many pages."""
 
 BYTES_PER_PIXEL, METADATA_BYTES = 8, 16 << 20
 """Most of a file that is sensible: uncompressed, four samples of 16 bits a pixel; and what is said about it."""
+
+
+LARGE_BYTES, START_BYTES = 16 << 20, 1 << 20
+"""Of a file that is large for a picture the start is looked at before memory is taken for all of it."""
+
+
+def refuse_too_long(size_bytes: int, max_pixels: int) -> None:
+    """`FrameError` when a file has more bytes than any sensible picture within the limit."""
+    most_bytes = BYTES_PER_PIXEL * max_pixels + METADATA_BYTES
+    if size_bytes > most_bytes:
+        raise FrameError(
+            f"a file of {size_bytes / 1e6:,.0f} MB; a picture within frames.max_pixels has at most"
+            f" {most_bytes / 1e6:,.0f} MB"
+        )
 
 
 def refuse_in_vain(start: memoryview, size_bytes: int, max_pixels: int) -> None:

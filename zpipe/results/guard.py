@@ -110,6 +110,11 @@ class Guard:
             with self._lock:
                 peer.account.owe(size)
 
+    def took(self, size: int, connection: int) -> None:
+        """So many bytes of what this connection says were taken."""
+        if (peer := self._peers.get(connection)) is not None:
+            peer.account.took(size)
+
     def room_for(self, connection: int) -> int:
         """About how many bytes may be sent to this connection alone; 0 while it has as much to read yet."""
         if (peer := self._peers.get(connection)) is None:
@@ -132,6 +137,10 @@ class Guard:
         """Cut off those who leave the most unread, until so much more may wait."""
         if self.room() < size:
             self._look(self._bounds._replace(waiting_bytes=max(0, self._bounds.waiting_bytes - size)))
+
+    def connections(self) -> list[int]:
+        """Those that it watches."""
+        return list(self._peers)
 
     def knows(self, connection: int) -> bool:
         """Whether it watches this connection."""
@@ -201,7 +210,7 @@ class Guard:
             wait_s = self._look_as_needed()
             if not self._peers:
                 self._connected.clear()
-                if not self._peers:
+                if not self._peers and not self._ended.is_set():  # `close` may have set both just before
                     self._connected.wait()
 
     def _look_as_needed(self) -> float:

@@ -49,4 +49,4 @@ for _kind in ("ingest", "stage", "sink"):
 
 def kind_of(role: str) -> Kind:
     """The kind of a worker of this role."""
-    return "ingest" if role == "ingest" else "sink" if role == "sink" else "stage"
+    return "ingest" if role in ("ingest", "gate") else "sink" if role == "sink" else "stage"

@@ -90,6 +90,13 @@ def for_newcomers(limits: Limits, cuts: int) -> Limits:
     return limits._replace(burst_bytes=max(MIN_BURST_BYTES, limits.burst_bytes >> cuts))
 
 
+def for_gate(message_bytes: int, unread: int) -> Limits:
+    """The limits of a door for senders, of which a part has at most `message_bytes` and a connection so many messages
+    that are here and `unread`. What was read counts no more (`PeerAccount.took`): the rest is a message that never
+    ends."""
+    return Limits((unread + 2) * message_bytes, 64 << 10, max(1 << 30, (unread + 2) * message_bytes), 48 << 20)
+
+
 class Sent(NamedTuple):
     """What a socket has sent to all alike: bytes and messages, from its start on."""
 
@@ -144,6 +151,10 @@ class PeerAccount:
     def is_loud(self, now: float) -> bool:
         """Whether it may be over its limit soon: it has just come, or says much."""
         return now - self._since < NEW_S or self.debt > MIN_BURST_BYTES / 4
+
+    def took(self, size: int) -> None:
+        """So many bytes of what it says were taken, and are no debt."""
+        self._heard += size
 
     @property
     def is_over(self) -> bool:

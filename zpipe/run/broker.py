@@ -194,6 +194,7 @@ class Broker:
             case wire.Bound(publish=publish, history=history):
                 self._handover.endpoints = self.status.publish, self.status.history = publish, history
                 self.life.move("bound")
+                self._intake.tell_where(publish, history)
                 self._report(self._snapshot)
             case wire.End(_, stream, count, skipped, drained) if stream < len(self.plan.streams):
                 if count != self.ledger.streams[stream].read:

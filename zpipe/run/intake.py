@@ -43,6 +43,7 @@ class Intake:
         self._send = send
         self._keep_config = keep_config
         self._first = len(plan.streams)
+        self._where: wire.Publishing | None = None
 
     # ---- streams of senders -------------------------------------------------------------------------------
 
@@ -62,9 +63,19 @@ class Intake:
         self._send(worker.number, wire.Opened(number, self._streams.name(number), wanted, has_ended))
         return actions
 
+    def tell_where(self, publish: str, history: str) -> None:
+        """The sink publishes there: senders get their results through the gate."""
+        self._where = wire.Publishing(publish, history)
+        for stage in self._plan.sources:
+            for worker in stage.workers:
+                if stage.stays and worker.number in self._ledger.ingests:
+                    self._send(worker.number, self._where)
+
     def join(self, worker: Worker) -> Sequence[Action]:
         """An ingest takes part from now on: also with what it has opened already."""
         stage = worker.stage
+        if stage.stays and self._where is not None:
+            self._send(worker.number, self._where)
         actions = self._ledger.join_ingest(worker.number, stage.streams, stage.stays)
         for asked in worker.asked:
             actions += self.open(worker, asked)

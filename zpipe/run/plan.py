@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from zpipe.config.keys import Config, ModelConfig
 from zpipe.errors import ZpipeError
-from zpipe.orders import Condemned, IngestTask, Reading, SinkTask, SoFar, StageTask, Subscribers, Task
+from zpipe.orders import Condemned, GateTask, IngestTask, Reading, SinkTask, SoFar, StageTask, Subscribers, Task
 from zpipe.rules import balance
 from zpipe.rules.credit import DEPTH, limit_for
 from zpipe.rules.ledger import Ledger
@@ -81,6 +81,8 @@ class Plan:
         self.sources: list[StageWorkers] = []
         if self.streams:
             self._start_source("ingest", range(len(self.streams)))
+        if self.streams.listening:
+            self._start_gate()
         self.all = [self.sink, *self.stages, *self.sources]
         """All of them, in the order in which they are started: the slowest to be ready last."""
 
@@ -95,6 +97,11 @@ class Plan:
         stage = StageWorkers("ingest", name, 0, 1, max(limits.values()), single=True, streams=limits)
         self.sources.append(stage)
         return stage
+
+    def _start_gate(self) -> None:
+        """One for all entries that listen."""
+        timeout_s = max(self.streams.entries[number].timeout_s for number in self.streams.listening)
+        self.sources.append(StageWorkers("gate", "gate", 0, 1, timeout_s, single=True, stays=True))
 
     def ledger(self, results: RunResults) -> Ledger:
         """The ledger, going on where the results end. A source whose end is in there is not started."""
@@ -155,6 +162,8 @@ class Plan:
     def task_of(self, workers: StageWorkers, ledger: Ledger, handover: Handover) -> Task:
         """What a new worker is to do, at this moment."""
         match workers.kind:
+            case "ingest" if workers.stays:
+                return GateTask()
             case "ingest":
                 return self._ingest_task(workers, ledger, handover)
             case "sink":

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 from zpipe.errors import FrameError
-from zpipe.images.headers import BYTES_PER_PIXEL, METADATA_BYTES, refuse_in_vain
+from zpipe.images.headers import LARGE_BYTES, START_BYTES, refuse_in_vain, refuse_too_long
 from zpipe.source import Beat, Room, do_nothing
 
 IMAGE_SUFFIXES = frozenset(
@@ -17,11 +17,6 @@ IMAGE_SUFFIXES = frozenset(
         *(".heic", ".heif", ".jp2", ".j2k", ".jxl", ".ico", ".cur"),
     ]
 )
-
-
-LARGE_BYTES, START_BYTES = 16 << 20, 1 << 20
-"""Of a file that is large for a picture the start is looked at before memory is taken for all of it."""
-
 
 MOST_PATH_BYTES = 4096
 """Linux's PATH_MAX. What is longer is no path, and opening it says so."""
@@ -73,12 +68,7 @@ class FileFrame:
             raise FrameError(f"has changed since the run began: had {self._seen[0]:,} bytes, has {size_bytes:,}")
         if size_bytes == 0:
             raise FrameError("the file is empty")
-        most_bytes = BYTES_PER_PIXEL * self._max_pixels + METADATA_BYTES
-        if size_bytes > most_bytes:
-            raise FrameError(
-                f"a file of {size_bytes / 1e6:,.0f} MB; a picture within frames.max_pixels has at most"
-                f" {most_bytes / 1e6:,.0f} MB"
-            )
+        refuse_too_long(size_bytes, self._max_pixels)
         if size_bytes > LARGE_BYTES:
             refuse_in_vain(memoryview(os.pread(file, START_BYTES, 0)), size_bytes, self._max_pixels)
         with room.encoded(size_bytes) as memory:

@@ -2,19 +2,19 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from zpipe import messages, wire
 from zpipe.errors import FrameError
-from zpipe.images.headers import read_header
+from zpipe.images.headers import size_to_decode
 from zpipe.messages import Resolution, Result
 from zpipe.source import SourceFrame
-from zpipe.stages.memory import take_memory
 from zpipe.stages.reading import StreamReading
 from zpipe.transport.board import Heart
+from zpipe.transport.filling import Filler
 from zpipe.transport.link import WorkerLink
-from zpipe.transport.store import PLENTY_BYTES, Slot, Store, StoreFull
+from zpipe.transport.store import Store
 
 OPENING = 0
 """In place of a frame's number on the board: the stream's source is being opened."""
@@ -30,7 +30,7 @@ class Ingest:
         self._heart = heart
         self._store = store
         self._turns = deque(streams)
-        self._max_pixels = max_pixels
+        self._filler = Filler(store, heart, partial(size_to_decode, max_pixels=max_pixels), self._let_go)
         self._slots: deque[int] = deque()
         self._left: set[int] = set()
         self._stopping = False
@@ -111,31 +111,11 @@ class Ingest:
             elif isinstance(message, wire.Stop):
                 self._stopping = True
 
-    def _load(self, frame: SourceFrame, slot: Slot) -> None:
-        """Read the frame into its slot; wait with it for memory if need be."""
-        try:
-            self._fill(slot, frame)
-        except StoreFull:
-            fill, give_back = partial(self._fill, slot, frame), partial(self._give_back, slot)
-            take_memory(fill, give_back, self._heart, self._store)
-
-    def _fill(self, slot: Slot, frame: SourceFrame) -> None:
-        frame.load(slot)
-        if slot.pixels_shape is None and self._store.free_bytes < PLENTY_BYTES:
-            self._reserve_pixels(slot)
-
-    def _give_back(self, slot: Slot) -> None:
-        self._link.flush()  # what is read already must go on, or nobody gives anything back
+    def _let_go(self) -> Collection[int]:
+        """Memory is waited for: what is read already must go on, or nobody gives anything back."""
+        self._link.flush()
         self._listen(self._link.take())  # slots may be on their way that keep memory
-        self._store.cut({slot.number, *self._slots})
-
-    def _reserve_pixels(self, slot: Slot) -> None:
-        try:
-            width, height = read_header(slot.read_encoded()).upright
-        except FrameError:
-            return  # no image, or none that will be decoded: that is for who decodes to say
-        if width * height <= self._max_pixels:
-            slot.reserve_pixels(height, width)
+        return self._slots
 
     def _read(self, stream: StreamReading, frame: SourceFrame, number: int) -> wire.Read:
         slot, seq = self._store.empty(number), stream.seq
@@ -143,7 +123,7 @@ class Ingest:
         try:
             if seq in stream.condemned:
                 raise FrameError(stream.condemned[seq])
-            self._load(frame, slot)
+            self._filler.fill(slot, frame)
         except FrameError as error:
             messages.fail(result, "ingest", str(error))
         pixels = slot.pixels_shape

@@ -17,9 +17,9 @@ from zpipe.messages import Resolution, Result
 from zpipe.models.interface import Classifier, Detector
 from zpipe.pixels import Pixels
 from zpipe.source import do_nothing
-from zpipe.stages.memory import take_memory
 from zpipe.transport.board import Heart
 from zpipe.transport.link import WorkerLink
+from zpipe.transport.memory import take_memory
 from zpipe.transport.store import Slot, Store, StoreFull
 
 MOST_WAIT_S = 10.0

@@ -172,20 +172,24 @@ class Handshakes:
                 monitor.close(linger=0)
 
     def _take(self, event: int, value: int) -> None:
-        match event, value:
-            case zmq.EVENT_HANDSHAKE_SUCCEEDED, _:
-                self.broken_off = 0
-            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, _:
-                self.broken_off += 1
-            case zmq.EVENT_HANDSHAKE_FAILED_AUTH, _:
-                raise KeysError(
-                    f"{self._endpoint} does not let in the key of {self._key}: it was removed, or has not the role for "
-                    "this (`zpipe keys list` there)"
-                )
-            case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, value if value == OTHER_MECHANISM and self._key is None:
-                raise KeysError(f"{self._endpoint} wants a key: --key FILE (made there by `zpipe keys add NAME`)")
-            case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, value if value == OTHER_MECHANISM:
-                raise KeysError(f"{self._endpoint} has no keys: leave out --key, or set `keys` in the config there")
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self.broken_off = 0
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            self.broken_off += 1
+        check_handshake(event, value, self._endpoint, self._key)
+
+
+def check_handshake(event: int, value: int, endpoint: str, key: Path | str | None) -> None:
+    """Of what a client's monitor tells: KeysError if the other side does not accept its key, or the lack of one."""
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        raise KeysError(
+            f"{endpoint} does not let in the key of {key}: it was removed, or has not the role for this (`zpipe keys "
+            "list` there)"
+        )
+    if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == OTHER_MECHANISM:
+        if key is None:
+            raise KeysError(f"{endpoint} wants a key: --key FILE (made there by `zpipe keys add NAME`)")
+        raise KeysError(f"{endpoint} has no keys: leave out --key, or set `keys` in the config there")
 
 
 # ---- inside -------------------------------------------------------------------------------------------------

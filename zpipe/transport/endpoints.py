@@ -89,6 +89,11 @@ def bind_pair(
     raise ZpipeError(f"no two free ports, one after the other, for {publish}")
 
 
+def bind_one(public: "zmq.Socket[bytes]", endpoint: str, wait: Wait, bind: BindOne) -> str:
+    """Bind a socket; returns the endpoint to connect to. `wait` and `bind` as in `bind_pair`."""
+    return _bind(public, endpoint, wait, bind)
+
+
 def wait_for(patience_s: float) -> Wait:
     """Wait for so long from now on."""
     deadline = time.monotonic() + patience_s
