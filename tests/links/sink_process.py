@@ -15,7 +15,7 @@ from zpipe.config.keys import Config, DetectConfig, IngestConfig, SinkConfig
 from zpipe.config.loading import dump
 from zpipe.engines.local import ZPIPE
 from zpipe.messages import Result
-from zpipe.orders import Order, SinkTask
+from zpipe.orders import Order, SinkTask, SoFar
 from zpipe.results.record import Record
 
 WINDOW = 200
@@ -35,7 +35,7 @@ class SinkProcess:
         )
         (broker.folder / "config.json").write_bytes(dump(config))
         Record(results).begin(RUN, {})
-        task = SinkTask(RUN, [0])
+        task = SinkTask(RUN, [SoFar(0, "yard", 0)])
         order = Order("sink", "sink", str(broker.folder), os.getpid(), self.number, self.number, task)
         self._process = subprocess.Popen([*ZPIPE, "worker", orders.write(order)])
         self.process = psutil.Process(self._process.pid)
