@@ -54,6 +54,7 @@ def main() -> None:
     """
 
 
+main.add_command(keys)
 main.add_command(source)
 
 
@@ -268,9 +269,6 @@ def draw(
     count = draw_results(results, Path(out), list(folders), config, look, key=key)
     with until_nobody_reads():
         click.echo(f"{count} picture(s) in {out}")
-
-
-main.add_command(keys)
 
 
 @main.command()

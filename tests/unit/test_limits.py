@@ -3,7 +3,7 @@
 import pytest
 
 from zpipe.rules import limits
-from zpipe.rules.limits import Limits, Pace, PeerAccount, Sent, Topics, Traffic, choose_over
+from zpipe.rules.limits import Limits, PeerAccount, Sent, Share, Topics, Traffic, choose_over
 
 BOUNDS = Limits(burst_bytes=1000, bytes_per_s=100, all_bytes=2500, waiting_bytes=10_000)
 
@@ -140,7 +140,7 @@ def test_replies_get_longer_with_what_was_taken():
 
 
 def test_what_strangers_cause_rests_in_proportion():
-    pace = Pace(0.1)
+    pace = Share(0.1)
     assert pace.due == 0.0
     pace.spend(1.0, 2.0)
     assert pace.due == pytest.approx(11 + 9 * limits.TURN_S)

@@ -132,7 +132,7 @@ def test_streams_that_senders_opened_go_on(tmp_path: Path) -> None:
     ]
     accounts = plan.begun.streams  # type: ignore[attr-defined]
     assert [(account.read, account.closed) for account in accounts] == [(1, True), (1, False), (1, False)]
-    assert plan.sources == []
+    assert [stage.name for stage in plan.sources] == ["gate"]
     assert plan.begun.listens  # type: ignore[attr-defined]
 
 
@@ -153,5 +153,5 @@ def test_what_was_removed_is_not_read_again(has_ended: bool, tmp_path: Path) -> 
     plan = go_on(config, tmp_path)
     (account,) = plan.begun.streams  # type: ignore[attr-defined]
     assert (account.count, account.closed) == (1, has_ended)
-    assert [stage.wanted for stage in plan.sources] == [0]
+    assert sorted(stage.wanted for stage in plan.sources) == [0, 1]  # the other one is the gate
     assert path.read_bytes() == lines

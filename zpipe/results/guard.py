@@ -75,7 +75,7 @@ class Guard:
         self._lock = threading.Lock()
         self._logged = -QUIET_S
         self._ended = threading.Event()
-        self._next_look, self._pace = 0.0, limits.Pace()
+        self._next_look, self._pace = 0.0, limits.Share()
         self._connected = threading.Event()
         self.cuts = 0
         self.admission: Admission | None = None

@@ -112,7 +112,7 @@ class Publisher:
         self._requests_guard = Guard("history", self.requests, limits.HISTORY, MOST_REPLIES, shared=False)
         self.monitors = [self._live_guard.monitor, self._requests_guard.monitor]
         self._topics = limits.Topics()
-        self._subscriptions, self._questions = limits.Pace(), limits.Pace()
+        self._subscriptions, self._questions = limits.Share(), limits.Share()
         self._is_skipping = False
         self._bind = bind
         self._live_guard.admission = secure(self.live, endpoints[0], "publisher")

@@ -162,7 +162,7 @@ class PeerAccount:
         return self.debt > self._limits.burst_bytes
 
 
-class Pace:
+class Share:
     """When what strangers cause has its turn again: it gets a share of the time, however much of it there is."""
 
     def __init__(self, share: float = SHARE_OF_TIME) -> None:

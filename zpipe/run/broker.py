@@ -6,7 +6,6 @@ here waits for anything else, and what is periodic (progress, hung workers, the 
     inbox ──▶ wire ──▶ rules.Ledger ──▶ actions ──▶ link
     deaths ──────────────────┘  ▲
     supervisor ◀── wanted counts (config, `zpipe scale`, balance)
-
 It opens nothing: `launch.py` gives it its hands.
 """
 
@@ -339,11 +338,7 @@ class Broker:
         self._perform(self.ledger.drain())
 
     def _linger(self) -> None:
-        """Everything is published: let the sink end once every subscriber has caught up.
-
-        The other workers stay meanwhile: killed and replaced or not, they cost nothing, and the end is one moment
-        after the sink's, not another way of running.
-        """
+        """Everything is published: let the sink end once every subscriber has caught up. The others stay meanwhile."""
         self.life.move("published")
         self._deadline = time.monotonic() + STOP_S + self.config.sink.linger_s
         for worker in self.plan.sink.workers:
