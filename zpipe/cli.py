@@ -318,7 +318,6 @@ def status(name: str | None, of_all: bool, as_json: bool) -> None:
 
     \b
     Examples:
-      zpipe status
       zpipe status yard --json
       zpipe status --all --json
     """
