@@ -6,8 +6,8 @@ here waits for anything else, and what is periodic (progress, hung workers, the 
     inbox ──▶ wire ──▶ rules.Ledger ──▶ actions ──▶ link
     deaths ──────────────────┘  ▲
     supervisor ◀── wanted counts (config, `zpipe scale`, balance)
-It opens nothing: `launch.py` gives it its hands.
-"""
+
+It opens nothing: `launch.py` gives it its hands."""
 
 import logging
 import time
@@ -330,8 +330,7 @@ class Broker:
         self.life.move("drain")
         for stage in self.plan.sources:
             stage.wanted = 0
-        sink = self.plan.sink.workers
-        self._handover.is_drained = True
+        sink, self._handover.is_drained = self.plan.sink.workers, True
         if sink and not sink[0].ready:  # it may wait for ever, for subscribers or a port; the next one does not
             self._handover.audience = self._handover.audience or Subscribers(0, 0)
             self.supervisor.kill(sink[0].number, "drained while it waited for subscribers or its port")
