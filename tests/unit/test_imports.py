@@ -20,8 +20,8 @@ ROWS = {
     "rules": "rules",
     "hands": "transport engines models images results",
     "roles": "sources stages gate run",
-    "doors": "__init__ __main__ launch worker cli completion key_commands source_command check client sender show "
-    "draw bench",
+    "doors": "__init__ __main__ launch worker cli completion key_commands send_command source_command check client "
+    "sender show draw bench",
 }
 """A name is a room (folder) or a file beside the rooms; the files beside them in one row count as one room."""
 ROW_OF = {room: row for row, rooms in enumerate(ROWS.values()) for room in rooms.split()}
@@ -43,7 +43,7 @@ OUTSIDE = {
     "zpipe._core": "models.core models.onnxruntime models.plugin",
     "onnxruntime": "models.onnxruntime",
     "simplejpeg": "images.decoding",
-    "click": "cli completion key_commands source_command",
+    "click": "cli completion key_commands send_command source_command",
     "yaml": "config.file",
     "psutil": "",
     "multiprocessing": "",

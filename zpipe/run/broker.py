@@ -7,7 +7,8 @@ here waits for anything else, and what is periodic (progress, hung workers, the 
     deaths ──────────────────┘  ▲
     supervisor ◀── wanted counts (config, `zpipe scale`, balance)
 
-It opens nothing: `launch.py` gives it its hands."""
+It opens nothing: `launch.py` gives it its hands.
+"""
 
 import logging
 import time
@@ -71,7 +72,7 @@ class Broker:
         self._failure: RunFailed | None = None
         self._deadline = float("inf")
         self._control.commands = {
-            "status": self._tell_status, "scale": self._scale, "stop": self._stop,
+            "status": lambda request: self._snapshot(), "scale": self._scale, "stop": self._stop,
             "add": self._add, "remove": self._remove, "sources": lambda request: self._intake.list(),
         }  # fmt: skip
         self._poller = zmq.Poller()
@@ -330,7 +331,8 @@ class Broker:
         self.life.move("drain")
         for stage in self.plan.sources:
             stage.wanted = 0
-        sink, self._handover.is_drained = self.plan.sink.workers, True
+        sink = self.plan.sink.workers
+        self._handover.is_drained = True
         if sink and not sink[0].ready:  # it may wait for ever, for subscribers or a port; the next one does not
             self._handover.audience = self._handover.audience or Subscribers(0, 0)
             self.supervisor.kill(sink[0].number, "drained while it waited for subscribers or its port")
@@ -372,9 +374,6 @@ class Broker:
             self.supervisor.kill(worker.number)
 
     # ---- commands -----------------------------------------------------------------------------------------
-
-    def _tell_status(self, request: Request) -> Any:
-        return self._snapshot()
 
     def _scale(self, request: Request) -> Any:
         if self.life.is_ending:
