@@ -50,6 +50,7 @@ def test_broken_videos_end(tmp_path: Path, data: Path) -> None:
         assert all(line["status"] == "failed" for line in lines[:-1])
 
 
+@pytest.mark.test_all
 def test_broken_models_stop_the_run_with_exit_code_4(tmp_path: Path, data: Path, image_folder: Path) -> None:
     for model in sorted((data / "broken" / "models").iterdir()):
         pipeline = Pipeline(make_config(tmp_path / model.stem, image_folder, detect={"model": str(model)}))

@@ -40,6 +40,7 @@ def is_whole(folder: Path) -> bool:
         "--json > /dev/full 2> /dev/full; echo $?",
     ],
 )
+@pytest.mark.test_all
 def test_a_display_that_cannot_write_goes_silent_and_the_run_goes_on(tmp_path: Path, where: str) -> None:
     """Edge 1: the run was cut short, and exited with 0."""
     config = config_of(tmp_path, detect={"options": {"nap_ms": 30}})

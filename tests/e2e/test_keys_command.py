@@ -25,6 +25,7 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
+@pytest.mark.test_all
 def test_results_beyond_this_machine(tmp_path: Path, keys: Path) -> None:
     """Bound to every address, for who has a key; a removed one is told so within seconds while the run goes on."""
     port = free_port()

@@ -69,6 +69,7 @@ def tallies(line: dict[str, Any]) -> list[tuple[str, float]]:
     return [(c["stage"], c["value"]) for o in line["objects"] for c in o["classification"] if c["stage"] == "tally"]
 
 
+@pytest.mark.test_all
 def test_a_third_kind_of_stage_is_one_file_and_one_row(tmp_path: Path, package: Path) -> None:
     frames = make_frames(tmp_path / "frames", 30)
     config = make_config(tmp_path, frames, detect={"options": {"objects": 3}}, tally={"count": 2})

@@ -158,6 +158,7 @@ def test_stopping_the_pipeline_ends_who_sends(tmp_path: Path, port: int) -> None
     assert json.loads(out.read_bytes().splitlines()[-1])["drained"] is True
 
 
+@pytest.mark.test_all
 def test_up_is_killed_and_resumed_while_somebody_sends(tmp_path: Path, port: int) -> None:
     frames = make_frames(tmp_path / "frames", COUNT)
     config = listening(tmp_path, port, detect={"count": 1, "options": {"nap_ms": 4}})
@@ -176,6 +177,7 @@ def test_up_is_killed_and_resumed_while_somebody_sends(tmp_path: Path, port: int
     assert [line["seq"] for line in essences(out)] == list(range(1, COUNT + 2))
 
 
+@pytest.mark.test_all
 def test_any_process_is_killed_while_somebody_sends(tmp_path: Path, port: int) -> None:
     """Gate, sink and model workers in turn: the results are those of an undisturbed run."""
     frames = make_frames(tmp_path / "frames", COUNT)
@@ -195,6 +197,7 @@ def test_any_process_is_killed_while_somebody_sends(tmp_path: Path, port: int) -
     assert essences(pipeline.results) == essences(calm.results) == essences(out)
 
 
+@pytest.mark.test_all
 def test_a_video_is_sent(tmp_path: Path, port: int, data: Path) -> None:
     """Its frames travel as they are: the results are those of the file beside the pipeline."""
     video = min(data.glob("videos/**/*.mp4"), key=lambda path: path.stat().st_size)

@@ -11,6 +11,7 @@ from harness import BLUE, GREEN, RED, Pipeline, essences, make_config, make_fram
 FRAMES = 500
 
 
+@pytest.mark.test_all
 def test_five_among_five_hundred(tmp_path: Path) -> None:
     """Three segfault, one hangs, one exits: these five fail, each for its reason; the others are as ever."""
     places = random.Random(5).sample(range(1, FRAMES + 1), 5)

@@ -21,6 +21,7 @@ def zpipe(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*ZPIPE, *arguments], capture_output=True, text=True, timeout=30)
 
 
+@pytest.mark.test_all
 def test_up_and_down_at_random_together_with_kills(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     seed = int(os.environ.get("SCALE_SEED", random.randrange(1 << 30)))
     print(f"SCALE_SEED={seed}")

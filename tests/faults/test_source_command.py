@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 from harness import Pipeline, essences, make_config, make_frames, until
 
 from zpipe.engines.local import ZPIPE
@@ -70,6 +71,7 @@ def test_sources_come_and_go(tmp_path: Path) -> None:
     assert 5 < len(third) < 400
 
 
+@pytest.mark.test_all
 def test_resume_knows_what_was_added_and_what_was_removed(tmp_path: Path) -> None:
     config = make(tmp_path)
     pipeline = Pipeline(config)

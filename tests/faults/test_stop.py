@@ -222,6 +222,7 @@ def test_a_port_that_is_taken(tmp_path: Path, frames: Path) -> None:
     assert "listens there" in pipeline.said()
 
 
+@pytest.mark.test_all
 def test_the_sink_is_killed_faster_than_it_can_start(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     """When all is published and only the sink is left, killing it again and again does not keep the run from ending."""
     import zmq

@@ -253,6 +253,7 @@ def test_their_network_is_paused(
     assert pipeline.wait() == 0, pipeline.said()
 
 
+@pytest.mark.test_all
 def test_up_is_killed_and_resumed(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     """On a port of its own the run goes on, and its subscribers with it."""
     port = free_port()

@@ -102,6 +102,7 @@ def test_the_same_name_or_results_file_twice_is_refused(
     assert lines[:-1] == calm[: len(lines) - 1]
 
 
+@pytest.mark.test_all
 def test_twenty_kills_each_resumed(tmp_path: Path, frames: Path, calm: list[dict[str, Any]]) -> None:
     seed = int(os.environ.get("UP_SEED", random.randrange(1 << 30)))
     print(f"UP_SEED={seed}")

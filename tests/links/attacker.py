@@ -18,8 +18,12 @@ def frame(body: bytes, flags: int = 0) -> bytes:
 def connect(host: str, port: int, kind: str) -> socket.socket:
     """A connection after its handshake as a socket of this kind."""
     made = socket.create_connection((host, port), 5)
-    made.sendall(GREETING + frame(b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4) + kind.encode(), 4))
-    made.recv(64)
+    try:
+        made.sendall(GREETING + frame(b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4) + kind.encode(), 4))
+        made.recv(64)
+    except OSError:  # whoever has attacked before is not let in at once
+        made.close()
+        raise
     return made
 
 

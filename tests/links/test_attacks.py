@@ -92,6 +92,7 @@ def test_memory_holds_and_others_are_served(sink, attack, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.test_all
 def test_an_attack_costs_no_more_than_the_processor_that_it_burns(sink, attack, kind):
     """Edge 23: from 1,600 frames a second to none. Compared with a run beside who burns as much and does no harm.
 

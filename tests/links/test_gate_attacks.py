@@ -68,6 +68,7 @@ def test_what_is_no_handshake_is_ended(pipeline: Pipeline, says: bytes, monkeypa
         assert is_cut(sock)
 
 
+@pytest.mark.test_all
 def test_a_message_that_never_ends(pipeline: Pipeline) -> None:
     """It takes no more memory than is set, and its connection is ended."""
     before = psutil.Process().memory_info().rss

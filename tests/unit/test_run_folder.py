@@ -168,6 +168,7 @@ def test_many_who_start_at_once_have_one_winner(shared_memory):
     assert sum("AlreadyRunning" in error for _, error in said) == 5
 
 
+@pytest.mark.test_all
 def test_a_rush_of_starts_beside_cleaners(shared_memory):
     """Edge 28: 16 of 27,712 starts ended with "not a private folder"."""
     processes = [
