@@ -173,14 +173,15 @@ def test_many_senders_at_once(pipeline: Pipeline) -> None:
 
 
 def test_a_newer_sender_fences_the_older_one_off(pipeline: Pipeline) -> None:
-    with Sender(pipeline.endpoint, "alice", upload_id="x") as newer_one_day:
-        older = Sender(pipeline.endpoint, "alice", upload_id="x")
-        until(lambda: newer_one_day._talk._error is not None)
+    with Sender(pipeline.endpoint, "alice", upload_id="x") as older:
+        assert older.next == 1  # it is welcome; before that nobody knows which of two comes first
+        newer = Sender(pipeline.endpoint, "alice", upload_id="x")
+        until(lambda: older._talk._error is not None)
         with pytest.raises(Fenced, match="newer sender has connected as alice"):
-            newer_one_day.put(PICTURE, "img1")
-        put(older, 1, 5)
+            older.put(PICTURE, "img1")
+        put(newer, 1, 5)
+        newer.close()
         older.close()
-        newer_one_day.close()
 
 
 def test_another_upload_is_another_stream(pipeline: Pipeline) -> None:
