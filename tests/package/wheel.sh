@@ -9,5 +9,5 @@ set -euo pipefail
 root="$(cd "$(dirname "$0")/../.." && pwd)"
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
-python -m pip wheel -q --no-deps -C build-dir="$place/build" -w "$place" "$root"
+python -m pip wheel -q --no-deps --config-settings build-dir="$place/build" -w "$place" "$root"
 auditwheel repair --exclude 'libopenvino*' -w "${1:?the folder for the wheel}" "$place"/zpipe-*.whl

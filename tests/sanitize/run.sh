@@ -7,7 +7,8 @@ root="$(cd "$(dirname "$0")/../.." && pwd)"
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 python3 -m venv "$place/venv"
-"$place/venv/bin/pip" install -q "$root[test]" -C cmake.define.ZPIPE_SANITIZE=ON -C build-dir="$place/build"
+"$place/venv/bin/pip" install -q "$root[test]" \
+  --config-settings cmake.define.ZPIPE_SANITIZE=ON --config-settings build-dir="$place/build"
 gcc -shared -fPIC -o "$place/dlopen.so" "$root/tests/sanitize/dlopen.c" -ldl
 of() { gcc -print-file-name="$1"; }
 # Without the search for leaks: Python itself leaks at its end, and every test would be said to.
